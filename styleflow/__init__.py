@@ -1,0 +1,3 @@
+"""StyleFlow: batch deepfake-video detection."""
+
+__version__ = "0.1.0"

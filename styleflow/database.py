@@ -1,0 +1,58 @@
+"""Connections to PostgreSQL: sessions for the doors, and a listener for what other processes announce."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, sessionmaker
+
+JOB_CHANNEL = "styleflow_job"
+"""NOTIFY payload: the id of a job that reached a terminal state."""
+DISPATCH_CHANNEL = "styleflow_dispatch"
+"""NOTIFY payload: the lane in which a job was queued."""
+
+
+class Database:
+    """One engine and its sessions. Doors open transactions; rooms take the session and never commit."""
+
+    def __init__(self, url: str, *, pool_size: int = 10, application: str = "styleflow") -> None:
+        self.url = url
+        self.engine: Engine = create_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_pre_ping=True,
+            pool_timeout=10,
+            connect_args={"application_name": application, "connect_timeout": 5},
+        )
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A session that commits when the block ends and rolls back when it raises."""
+        with self._sessions.begin() as session:
+            yield session
+
+    def listener(self) -> psycopg.Connection[tuple[object, ...]]:
+        """A connection of its own, in autocommit, for LISTEN or a session-wide advisory lock."""
+        return psycopg.connect(psycopg_url(self.url), autocommit=True, connect_timeout=5)
+
+    def is_reachable(self) -> bool:
+        try:
+            with self.engine.connect() as connection:
+                connection.execute(text("select 1"))
+        except DBAPIError:
+            return False
+        return True
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def psycopg_url(url: str) -> str:
+    """The libpq form of an SQLAlchemy address."""
+    return url.replace("postgresql+psycopg://", "postgresql://", 1)

@@ -1,0 +1,77 @@
+"""Every setting of the service, read from `STYLEFLOW_…` variables. Only the doors read them and pass values down.
+
+docs/operations.md has a line for each; a test compares.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Values by which one installation differs from another. Durations are seconds, sizes bytes."""
+
+    model_config = SettingsConfigDict(env_prefix="STYLEFLOW_", extra="ignore")
+
+    # where things are
+    database_url: str = "postgresql+psycopg://styleflow@localhost/styleflow"
+    redis_url: str = "redis://localhost:6379/0"
+    bucket_url: str = "file://./bucket"
+    s3_endpoint_url: str | None = None
+    s3_public_endpoint_url: str | None = None
+    s3_region: str = "us-east-1"
+    packs_directory: Path = Path("packs")
+    default_model: str = "styleflow@default"
+    public_url: str = "http://localhost:8000"
+
+    # who may do what
+    secret_key: SecretStr = SecretStr("")
+    source_buckets: list[str] = Field(default_factory=list)
+    compat_predict: bool = False
+    egress_allow_http: bool = False
+    egress_allow_loopback: bool = False
+    egress_connect_to: list[str] = Field(default_factory=list)
+    egress_ca_file: Path | None = None
+
+    # doors
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, validation_alias=AliasChoices("STYLEFLOW_PORT", "SERVER_PORT"))
+    metrics_port: int = 0
+    max_body_bytes: int = 1 << 20
+    max_upload_bytes: int = 5 << 30
+    database_pool: int = 10
+    log_format: Literal["console", "json"] = "console"
+    environment: Literal["development", "production"] = "development"
+
+    # the job core
+    lease_seconds: float = 60.0
+    heartbeat_seconds: float = 10.0
+    max_attempts: int = 5
+    max_queued_jobs: int = 5_000_000
+    nudge_window: int = 32
+    nudge_repair_seconds: float = 30.0
+    rescue_seconds: float = 5.0
+    poll_seconds: float = 15.0
+    idempotency_hours: float = 168.0
+
+    # the worker
+    device: str = "auto"
+    precision: str = "float32"
+    max_media_bytes: int = 5 << 30
+    max_media_seconds: float = 4 * 3600.0
+    sandbox_memory_bytes: int = 2 << 30
+    sandbox_stall_seconds: float = 20.0
+
+    # webhooks
+    webhook_timeout_seconds: float = 15.0
+    webhook_concurrency: int = 8
+
+    # retention
+    source_hours: float = 24.0
+    frames_days: float = 90.0
+    results_days: float = 400.0
+    events_days: float = 30.0

@@ -1,0 +1,333 @@
+"""Every table. Times are timestamptz and come from the database's clock; ids are opaque text."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REAL
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Table(DeclarativeBase):
+    """Root of the mapped classes."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {  # noqa: RUF012 (SQLAlchemy reads it as a plain class attribute)
+        str: Text,
+        int: Integer,
+        float: Double,
+        bytes: LargeBinary,
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        list[str]: ARRAY(Text),
+    }
+
+
+def _now() -> Mapped[datetime]:
+    return mapped_column(server_default=func.now())
+
+
+class ProjectRow(Table):
+    """A tenant: everything a caller sees belongs to one."""
+
+    __tablename__ = "projects"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = _now()
+
+
+class ApiKeyRow(Table):
+    """A caller's key; the secret itself is never stored."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    name: Mapped[str]
+    key_id: Mapped[str] = mapped_column(unique=True)
+    secret_hash: Mapped[bytes]
+    scopes: Mapped[list[str]]
+    created_at: Mapped[datetime] = _now()
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+
+class JobRow(Table):
+    """One video under one promise."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    parent_job_id: Mapped[str | None]
+    state: Mapped[str]
+    lane: Mapped[str]
+    run_at: Mapped[datetime] = _now()
+    deadline: Mapped[datetime | None]
+
+    source: Mapped[dict[str, Any]]
+    model: Mapped[str]
+    options: Mapped[dict[str, Any]]
+    callback_endpoint_id: Mapped[str | None]
+    client_ref: Mapped[str | None]
+    tags: Mapped[dict[str, Any]]
+    job_metadata: Mapped[dict[str, Any]] = mapped_column("metadata")
+    request_id: Mapped[str | None]
+
+    attempt: Mapped[int] = mapped_column(server_default=text("0"))
+    """Claims so far; a graceful release takes one back."""
+    max_attempts: Mapped[int]
+    crash_count: Mapped[int] = mapped_column(server_default=text("0"))
+    """Attempts that ended with the lease running out."""
+    lease_owner: Mapped[str | None]
+    lease_token: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    """Fencing token: grows with every claim, guards every write of a worker."""
+    lease_expires_at: Mapped[datetime | None]
+    cancel_requested_at: Mapped[datetime | None]
+    progress: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+
+    outcome: Mapped[str | None]
+    reason: Mapped[str | None]
+    verdict: Mapped[str | None]
+    score: Mapped[float | None]
+    probability: Mapped[float | None]
+    media: Mapped[dict[str, Any] | None]
+    pipeline: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+
+    row_version: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
+    """Grows with every change that a caller can see; half of the ETag."""
+    event_sequence: Mapped[int] = mapped_column(server_default=text("0"))
+    created_at: Mapped[datetime] = _now()
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
+    erased_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index("ix_jobs_claim", "lane", "run_at", "id", postgresql_where=text("state = 'queued'")),
+        Index("ix_jobs_lease", "lease_expires_at", postgresql_where=text("state = 'running'")),
+        Index("ix_jobs_deadline", "deadline", postgresql_where=text("state in ('queued', 'running')")),
+        Index("ix_jobs_listing", "project_id", text("created_at desc"), text("id desc")),
+        Index("ix_jobs_client_ref", "project_id", "client_ref", postgresql_where=text("client_ref is not null")),
+        {"postgresql_with": {"fillfactor": "80"}},
+    )
+
+
+class AttemptRow(Table):
+    """One claim of one job, and how it ended."""
+
+    __tablename__ = "attempts"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    token: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    number: Mapped[int]
+    worker: Mapped[str]
+    started_at: Mapped[datetime] = _now()
+    finished_at: Mapped[datetime | None]
+    ended: Mapped[str | None]
+    """`succeeded`, `failed`, `retried`, `released`, `lost` or `canceled`; null while it runs."""
+    error_code: Mapped[str | None]
+
+
+class ResultRow(Table):
+    """The report of a succeeded job, without its frames. At most one per job, for ever."""
+
+    __tablename__ = "results"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    token: Mapped[int] = mapped_column(BigInteger)
+    report: Mapped[dict[str, Any]]
+    report_key: Mapped[str]
+    """Bucket key of the whole report, frames included."""
+    created_at: Mapped[datetime] = _now()
+
+
+class TrackRow(Table):
+    """One face of one report: its summary, and its frames as columns of equal length."""
+
+    __tablename__ = "tracks"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    track_id: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int]
+    summary: Mapped[dict[str, Any]]
+    """A FaceTrack without its frames."""
+    frame_index: Mapped[list[int]] = mapped_column(ARRAY(Integer))
+    time_seconds: Mapped[list[float]] = mapped_column(ARRAY(Double))
+    box: Mapped[list[float]] = mapped_column(ARRAY(REAL))
+    """Flat: left, top, right, bottom of frame 0, then of frame 1, and so on."""
+    detection_confidence: Mapped[list[float | None]] = mapped_column(ARRAY(REAL))
+    score: Mapped[list[float | None]] = mapped_column(ARRAY(REAL))
+    flow_coarse: Mapped[list[float | None]] = mapped_column(ARRAY(REAL))
+    flow_middle: Mapped[list[float | None]] = mapped_column(ARRAY(REAL))
+    flow_fine: Mapped[list[float | None]] = mapped_column(ARRAY(REAL))
+    attention: Mapped[list[float | None]] = mapped_column(ARRAY(REAL))
+
+
+class OutboxRow(Table):
+    """A nudge that dispatch has yet to publish; written in the transaction that queued the job."""
+
+    __tablename__ = "outbox"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), unique=True)
+    lane: Mapped[str]
+    run_at: Mapped[datetime] = _now()
+    published_at: Mapped[datetime | None]
+    """Kept after publication until the job is claimed, so that a lost message is noticed and sent again."""
+
+    __table_args__ = (
+        Index("ix_outbox_due", "lane", "run_at", "id", postgresql_where=text("published_at is null")),
+        Index("ix_outbox_published", "published_at", postgresql_where=text("published_at is not null")),
+    )
+
+
+class UploadRow(Table):
+    """Bytes that a caller announced and sends to the bucket."""
+
+    __tablename__ = "uploads"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    state: Mapped[str]
+    """`pending` or `complete`."""
+    filename: Mapped[str]
+    content_type: Mapped[str]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str | None]
+    key: Mapped[str]
+    etag: Mapped[str | None]
+    created_at: Mapped[datetime] = _now()
+    expires_at: Mapped[datetime]
+
+
+class IdempotencyRow(Table):
+    """The stored answer to a request that carried an Idempotency-Key."""
+
+    __tablename__ = "idempotency_keys"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    operation: Mapped[str] = mapped_column(primary_key=True)
+    """Method and route template."""
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str]
+    status: Mapped[int | None]
+    body: Mapped[dict[str, Any] | None]
+    headers: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = _now()
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class WebhookEndpointRow(Table):
+    """An address that wants to be told. The secret is stored encrypted."""
+
+    __tablename__ = "webhook_endpoints"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    url: Mapped[str]
+    events: Mapped[list[str]]
+    description: Mapped[str]
+    secret_encrypted: Mapped[bytes]
+    state: Mapped[str]
+    """`active` or `disabled`."""
+    disabled_reason: Mapped[str | None]
+    created_at: Mapped[datetime] = _now()
+    deleted_at: Mapped[datetime | None]
+
+
+class EventRow(Table):
+    """Something that happened to a job, told to whoever subscribed. Written with the change itself."""
+
+    __tablename__ = "events"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    job_id: Mapped[str | None] = mapped_column(index=True)
+    type: Mapped[str]
+    sequence: Mapped[int]
+    """Per job, from 1: receivers drop what is older than what they saw."""
+    terminal: Mapped[bool] = mapped_column(Boolean)
+    body: Mapped[str]
+    """The exact bytes that are signed and sent."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
+
+    __table_args__ = (
+        Index("uq_events_terminal", "job_id", unique=True, postgresql_where=text("terminal")),
+        Index("uq_events_sequence", "job_id", "sequence", unique=True),
+    )
+
+
+class DeliveryRow(Table):
+    """One event on its way to one endpoint."""
+
+    __tablename__ = "deliveries"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    endpoint_id: Mapped[str] = mapped_column(ForeignKey("webhook_endpoints.id", ondelete="CASCADE"), index=True)
+    event_id: Mapped[str] = mapped_column(ForeignKey("events.id", ondelete="CASCADE"), index=True)
+    redelivery_of: Mapped[str | None]
+    state: Mapped[str]
+    """`pending`, `delivered`, `failed`."""
+    attempt: Mapped[int] = mapped_column(server_default=text("0"))
+    next_attempt_at: Mapped[datetime] = _now()
+    lease_expires_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = _now()
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (Index("ix_deliveries_due", "next_attempt_at", postgresql_where=text("state = 'pending'")),)
+
+
+class DeliveryAttemptRow(Table):
+    """One request of one delivery."""
+
+    __tablename__ = "delivery_attempts"
+
+    delivery_id: Mapped[str] = mapped_column(ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    started_at: Mapped[datetime] = _now()
+    latency_ms: Mapped[int | None]
+    status: Mapped[int | None]
+    error: Mapped[str | None]
+    """Class of the failure when there was no answer: `timeout`, `connect`, `tls`, `dns`, `blocked_address`."""
+    response_excerpt: Mapped[str | None]
+
+
+class WorkerRow(Table):
+    """A worker that is alive, and what it serves."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    lanes: Mapped[list[str]]
+    models: Mapped[list[str]]
+    device: Mapped[str]
+    started_at: Mapped[datetime] = _now()
+    seen_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)

@@ -1,0 +1,68 @@
+"""Real services for every test that needs them: one PostgreSQL and one Redis a session, one fresh database a test."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from redis import Redis
+
+from migrations.upgrade import upgrade
+from styleflow.database import Database, psycopg_url
+from styleflow.embedded import Server, socket_folder, start_postgres, start_redis
+
+
+@pytest.fixture(scope="session")
+def services_home() -> Iterator[Path]:
+    home = Path(tempfile.mkdtemp(prefix="styleflow-tests-"))
+    yield home
+    shutil.rmtree(socket_folder(home), ignore_errors=True)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(services_home: Path) -> Iterator[Server]:
+    """A PostgreSQL whose database `styleflow` is migrated and serves as the template of every test's own."""
+    server = start_postgres(services_home, options={"fsync": "off", "max_connections": "200"})
+    upgrade(server.url)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def database_url(postgres: Server) -> Iterator[str]:
+    """A migrated database of the test's own."""
+    name = f"test_{uuid4().hex}"
+    administration = psycopg_url(postgres.url).replace("/styleflow?", "/postgres?")
+    with psycopg.connect(administration, autocommit=True) as connection:
+        connection.execute(f'create database "{name}" template styleflow')
+        yield postgres.url.replace("/styleflow?", f"/{name}?")
+        connection.execute(f'drop database "{name}" with (force)')
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server(services_home: Path) -> Iterator[Server]:
+    server = start_redis(services_home)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_url(redis_server: Server) -> Iterator[str]:
+    """An empty Redis."""
+    client = Redis(unix_socket_path=redis_server.url.removeprefix("redis+socket://"))
+    client.flushall()
+    yield redis_server.url
+    client.close()
