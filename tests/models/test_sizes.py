@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from styleflow.models.sizes import COMPACT, PAPER, DetectorSizes, FlowLevel, StyleEncoderSizes, size_name
+from tests.models.small_networks import TINY
+
+
+@pytest.mark.parametrize("sizes", [COMPACT, PAPER, TINY])
+def test_sizes_survive_the_card(sizes: DetectorSizes) -> None:
+    assert DetectorSizes.from_json(json.loads(json.dumps(sizes.to_json()))) == sizes
+
+
+def test_a_misspelt_or_senseless_size_in_a_card_is_an_error() -> None:
+    misspelt = COMPACT.to_json()
+    misspelt["content"]["sterm"] = 3
+    negative = COMPACT.to_json()
+    negative["content"]["stem"] = -3
+
+    for card in (misspelt, negative, {}, None):
+        with pytest.raises(ValueError, match="validation error"):
+            DetectorSizes.from_json(card)
+
+
+def test_parts_that_do_not_fit_each_other_are_refused() -> None:
+    with pytest.raises(ValueError, match="must split into tokens"):
+        dataclasses.replace(COMPACT, style_gru=dataclasses.replace(COMPACT.style_gru, hidden=100))
+    with pytest.raises(ValueError, match="even number of frames"):
+        dataclasses.replace(COMPACT, clip_frames=31)
+    with pytest.raises(ValueError, match="power of two"):
+        dataclasses.replace(COMPACT.style_encoder, input_size=100)
+    with pytest.raises(ValueError, match="multiple of 16"):
+        dataclasses.replace(COMPACT.content, input_size=100)
+
+
+@given(counts=st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 12)))
+def test_the_levels_split_the_styles_without_gap_or_overlap(counts: tuple[int, int, int]) -> None:
+    sizes = StyleEncoderSizes(
+        input_size=64, depths=(1, 1, 1, 1), channels=(4, 4, 4, 4), style_width=4, styles_per_level=counts
+    )
+
+    parts = [style for level in sizes.levels() for style in range(level.start, level.stop)]
+
+    assert parts == list(range(sizes.styles))
+
+
+@pytest.mark.parametrize(
+    ("level", "read"),
+    [
+        ("coarse", slice(0, 3)),
+        ("middle", slice(3, 7)),
+        ("fine", slice(7, 18)),
+        ("middle+", slice(3, 18)),
+        ("coarse+", slice(0, 7)),
+        ("total", slice(0, 18)),
+    ],
+)
+def test_the_six_levels_read_the_published_styles(level: FlowLevel, read: slice) -> None:
+    assert PAPER.style_encoder.read_by(level) == read
+
+
+def test_sizes_are_named() -> None:
+    assert [size_name(sizes) for sizes in (COMPACT, PAPER, TINY)] == ["compact", "paper", "custom"]
