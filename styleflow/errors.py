@@ -3,7 +3,7 @@
     StyleFlowError
     ├── RequestError               the caller can mend it; api/problems.py gives it a status
     │   ├── InvalidRequest, MalformedJson, UnsupportedMediaType, PayloadTooLarge, CursorMismatch
-    │   ├── Unauthenticated, ForbiddenScope, SourceNotAllowed, NotFound, Erased
+    │   ├── Unauthenticated, KeyInQuery, ForbiddenScope, SourceNotAllowed, NotFound, Erased
     │   ├── IdempotencyMismatch, IdempotencyInProgress, ResultNotReady, NotRetryable
     │   ├── UploadMismatch, UnknownModel, QuotaExceeded, BacklogFull
     ├── JobError                   ends an attempt; `retryable` says whether trying again could help
@@ -85,6 +85,12 @@ class Unauthenticated(RequestError):
     """No valid API key was given."""
 
     code = "unauthenticated"
+
+
+class KeyInQuery(RequestError):
+    """An API key was sent in the address."""
+
+    code = "key_in_query"
 
 
 class ForbiddenScope(RequestError):

@@ -134,6 +134,7 @@ class JobRow(Table):
         Index("ix_jobs_lease", "lease_expires_at", postgresql_where=text("state = 'running'")),
         Index("ix_jobs_deadline", "deadline", postgresql_where=text("state in ('queued', 'running')")),
         Index("ix_jobs_listing", "project_id", text("created_at desc"), text("id desc")),
+        Index("ix_jobs_expires", "expires_at"),
         Index("ix_jobs_client_ref", "project_id", "client_ref", postgresql_where=text("client_ref is not null")),
         {"postgresql_with": {"fillfactor": "80"}},
     )
@@ -163,9 +164,9 @@ class ResultRow(Table):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     token: Mapped[int] = mapped_column(BigInteger)
     report: Mapped[dict[str, Any]]
-    report_key: Mapped[str]
-    """Bucket key of the whole report, frames included."""
-    created_at: Mapped[datetime] = _now()
+    report_key: Mapped[str | None]
+    """Bucket key of the whole report, frames included; null once frames are past their retention."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
 
 
 class TrackRow(Table):
@@ -258,6 +259,8 @@ class WebhookEndpointRow(Table):
     state: Mapped[str]
     """`active` or `disabled`."""
     disabled_reason: Mapped[str | None]
+    failing_since: Mapped[datetime | None]
+    """When its deliveries began to fail; null again after the first success."""
     created_at: Mapped[datetime] = _now()
     deleted_at: Mapped[datetime | None]
 
@@ -302,7 +305,10 @@ class DeliveryRow(Table):
     created_at: Mapped[datetime] = _now()
     finished_at: Mapped[datetime | None]
 
-    __table_args__ = (Index("ix_deliveries_due", "next_attempt_at", postgresql_where=text("state = 'pending'")),)
+    __table_args__ = (
+        Index("ix_deliveries_due", "endpoint_id", "next_attempt_at", postgresql_where=text("state = 'pending'")),
+        Index("ix_deliveries_leased", "endpoint_id", postgresql_where=text("lease_expires_at is not null")),
+    )
 
 
 class DeliveryAttemptRow(Table):
@@ -316,7 +322,8 @@ class DeliveryAttemptRow(Table):
     latency_ms: Mapped[int | None]
     status: Mapped[int | None]
     error: Mapped[str | None]
-    """Class of the failure when there was no answer: `timeout`, `connect`, `tls`, `dns`, `blocked_address`."""
+    """Class of the failure when there was no answer: `timeout`, `connect`, `tls`, `dns`, `protocol`,
+    `blocked_address`, `secret`, or `lost` when the deliverer died during the attempt."""
     response_excerpt: Mapped[str | None]
 
 

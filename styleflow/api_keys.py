@@ -1,0 +1,195 @@
+"""API keys, the projects that they belong to, and the box that keeps webhook secrets.
+
+A key reads `sfk_live_<key id>_<secret><checksum>`: 12 base62 characters by which it is found, 32 random bytes as 43
+base62 characters, and a CRC-32 of all before it as 6 more, so that a typo is noticed without asking the database and
+a scanner recognises a leaked key. Stored are the id and an HMAC-SHA256 of the secret; a secret of 256 random bits
+needs no slow hash.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import re
+import secrets
+import string
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from sqlalchemy import func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from styleflow.errors import ConfigurationError, ForbiddenScope, InvalidRequest, NotFound, Unauthenticated
+from styleflow.ids import new_id
+from styleflow.tables import ApiKeyRow, ProjectRow
+
+SCOPES = frozenset(
+    {
+        "jobs:write",
+        "jobs:read",
+        "evidence:read",
+        "batches:write",
+        "webhooks:manage",
+        "reviews:decide",
+        "models:admin",
+        "keys:admin",
+        "audit:read",
+        "erasure:write",
+    }
+)
+
+MINIMUM_SECRET_KEY_CHARACTERS = 16
+_ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_KEY_ID_CHARACTERS, _SECRET_CHARACTERS, _CHECKSUM_CHARACTERS = 12, 43, 6
+_FORM = re.compile(
+    rf"sfk_live_(?P<key_id>[0-9A-Za-z]{{{_KEY_ID_CHARACTERS}}})_(?P<secret>[0-9A-Za-z]{{{_SECRET_CHARACTERS}}})"
+    rf"(?P<checksum>[0-9A-Za-z]{{{_CHECKSUM_CHARACTERS}}})"
+)
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who calls: one key of one project, and what it may do."""
+
+    project_id: str
+    key_id: str
+    scopes: frozenset[str]
+
+    def require(self, scope: str) -> None:
+        """Raises ForbiddenScope when the key lacks the scope."""
+        if scope not in self.scopes:
+            raise ForbiddenScope(f"this call needs a key with the scope {scope}")
+
+
+class SecretBox:
+    """Seals short texts for storage under a key derived from the service's secret key."""
+
+    def __init__(self, secret_key: str) -> None:
+        """Raises ConfigurationError when the secret key is missing or short."""
+        self._fernet = Fernet(base64.urlsafe_b64encode(_derived(secret_key, "webhook secrets")))
+
+    def seal(self, plaintext: str) -> bytes:
+        """An authenticated ciphertext; twice the same text gives different ones."""
+        return self._fernet.encrypt(plaintext.encode())
+
+    def open(self, sealed: bytes) -> str:
+        """The text. Raises ConfigurationError when it was altered, or sealed under another secret key."""
+        try:
+            return self._fernet.decrypt(sealed).decode()
+        except InvalidToken as error:
+            raise ConfigurationError("a stored secret was sealed under another secret key") from error
+
+
+def ensure_project(session: Session, name: str) -> ProjectRow:
+    """The project of that name, made when there is none; safe when two do so at once."""
+    session.execute(
+        insert(ProjectRow).values(id=new_id("prj"), name=name).on_conflict_do_nothing(index_elements=["name"])
+    )
+    return session.scalars(select(ProjectRow).where(ProjectRow.name == name)).one()
+
+
+def create(
+    session: Session, pepper: str, project_id: str, name: str, scopes: Iterable[str], days: float | None = None
+) -> tuple[ApiKeyRow, str]:
+    """A new key and its text, which cannot be shown again. `days` None never expires.
+
+    `pepper` is the service's secret key. Raises InvalidRequest for an unknown scope or no scope at all.
+    """
+    wanted = sorted(set(scopes))
+    if not wanted or not SCOPES.issuperset(wanted):
+        raise InvalidRequest(f"scopes are some of: {', '.join(sorted(SCOPES))}")
+    key_id = "".join(secrets.choice(_ALPHABET) for _ in range(_KEY_ID_CHARACTERS))
+    secret = _base62(secrets.randbits(256), _SECRET_CHARACTERS)
+    row = ApiKeyRow(
+        id=new_id("key"),
+        project_id=project_id,
+        name=name,
+        key_id=key_id,
+        secret_hash=_hash(pepper, secret),
+        scopes=wanted,
+        expires_at=None if days is None else _days_from_now(session, days),
+    )
+    session.add(row)
+    session.flush()
+    session.refresh(row)
+    return row, _written(key_id, secret)
+
+
+def authenticate(session: Session, pepper: str, presented: str) -> Principal:
+    """Who presents this key. Raises Unauthenticated, in the same words whatever is wrong with it."""
+    match = _FORM.fullmatch(presented)
+    if match is None or not hmac.compare_digest(presented, _written(match["key_id"], match["secret"])):
+        raise Unauthenticated
+    row = session.scalars(
+        select(ApiKeyRow).where(
+            ApiKeyRow.key_id == match["key_id"],
+            ApiKeyRow.revoked_at.is_(None),
+            (ApiKeyRow.expires_at.is_(None)) | (ApiKeyRow.expires_at > func.now()),
+        )
+    ).one_or_none()
+    # An unknown id costs the same comparison, so that the time of the answer does not tell ids apart.
+    expected = row.secret_hash if row is not None else bytes(32)
+    if not hmac.compare_digest(expected, _hash(pepper, match["secret"])) or row is None:
+        raise Unauthenticated
+    session.execute(_USED, {"id": row.id})
+    return Principal(row.project_id, row.key_id, frozenset(row.scopes))
+
+
+def revoke(session: Session, project_id: str, row_id: str) -> ApiKeyRow:
+    """The key is worth nothing from now on. Raises NotFound, also for another project's key."""
+    row = session.get(ApiKeyRow, row_id)
+    if row is None or row.project_id != project_id:
+        raise NotFound
+    session.execute(
+        update(ApiKeyRow).where(ApiKeyRow.id == row_id, ApiKeyRow.revoked_at.is_(None)).values(revoked_at=func.now())
+    )
+    session.refresh(row)
+    return row
+
+
+# Once a minute is enough to see which keys are in use; a request never waits for another one's lock on the row.
+_USED = text("""
+    update api_keys set last_used_at = now() where id in (
+        select id from api_keys
+        where id = :id and (last_used_at is null or last_used_at < now() - interval '1 minute')
+        for update skip locked
+    )
+""")
+
+
+def _days_from_now(session: Session, days: float) -> Any:
+    return session.execute(select(func.now() + func.make_interval(0, 0, 0, 0, 0, 0, days * 86400.0))).scalar_one()
+
+
+def _written(key_id: str, secret: str) -> str:
+    body = f"sfk_live_{key_id}_{secret}"
+    return body + _base62(zlib.crc32(body.encode()), _CHECKSUM_CHARACTERS)
+
+
+def _base62(number: int, characters: int) -> str:
+    """The number in exactly that many digits, the most significant first."""
+    digits = []
+    for _ in range(characters):
+        number, digit = divmod(number, len(_ALPHABET))
+        digits.append(_ALPHABET[digit])
+    assert number == 0
+    return "".join(reversed(digits))
+
+
+def _hash(pepper: str, secret: str) -> bytes:
+    return hmac.digest(_derived(pepper, "api keys"), secret.encode(), "sha256")
+
+
+def _derived(secret_key: str, purpose: str) -> bytes:
+    """32 bytes for one purpose. Raises ConfigurationError when there is too little to derive them from."""
+    if len(secret_key) < MINIMUM_SECRET_KEY_CHARACTERS:
+        raise ConfigurationError(
+            f"STYLEFLOW_SECRET_KEY must be set to at least {MINIMUM_SECRET_KEY_CHARACTERS} random characters"
+        )
+    return HKDF(SHA256(), 32, salt=None, info=f"styleflow {purpose}".encode()).derive(secret_key.encode())

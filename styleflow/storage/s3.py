@@ -1,0 +1,245 @@
+"""S3 and what speaks its protocol. The only file that imports boto3."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+from botocore.response import StreamingBody
+
+from styleflow.errors import InvalidRequest, SourceChanged, SourceForbidden, SourceNotFound, StorageUnavailable
+from styleflow.storage.bucket import CHUNK_BYTES, ObjectFacts, PresignedPut, StoredObject
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+CONNECT_SECONDS = 5
+READ_SECONDS = 30
+TOTAL_ATTEMPTS = 5
+_RESUMES = 5
+_DELETE_AT_ONCE = 1000
+_DIGEST = "sha256"
+"""Our own metadata: lets a repeated conditional put see that it was the first one that succeeded."""
+
+
+class S3Bucket:
+    """One S3 bucket, through one thread-safe client.
+
+    `endpoint_url` is where this process reaches the store; `public_endpoint_url` is what presigned addresses name,
+    where callers reach it under another name. Credentials come from the usual AWS places.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        endpoint_url: str | None = None,
+        public_endpoint_url: str | None = None,
+        region: str = "us-east-1",
+        connections: int = 10,
+    ) -> None:
+        self._name = name
+        self._client = _client(endpoint_url, region, connections)
+        self._presigner = _client(public_endpoint_url, region, connections) if public_endpoint_url else self._client
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def head(self, key: str, *, version_id: str | None = None) -> ObjectFacts | None:
+        try:
+            with _translated():
+                found = self._client.head_object(Bucket=self._name, Key=_plain(key), **_version(version_id))
+        except SourceNotFound:
+            return None
+        return ObjectFacts(
+            size_bytes=found["ContentLength"], etag=found["ETag"], version_id=_version_of(found.get("VersionId"))
+        )
+
+    @contextmanager
+    def open(
+        self, key: str, *, if_match: str | None = None, version_id: str | None = None
+    ) -> Iterator[Iterator[bytes]]:
+        wanted: dict[str, Any] = {"Bucket": self._name, "Key": _plain(key), **_version(version_id)}
+        match: dict[str, Any] = {} if if_match is None else {"IfMatch": if_match}
+        with _translated():
+            first = self._client.get_object(**wanted, **match)
+        # From here on only the version that was met, also when a broken connection makes us ask again.
+        reading = _Reading(self._client, {**wanted, "IfMatch": first["ETag"]}, first["Body"], first["ContentLength"])
+        try:
+            yield reading.chunks()
+        finally:
+            reading.body.close()
+
+    def put(self, key: str, data: bytes | Path, content_type: str, if_absent: bool = False) -> ObjectFacts:
+        digest = _sha256(data)
+        wanted: dict[str, Any] = {
+            "Bucket": self._name,
+            "Key": _plain(key),
+            "ContentType": content_type,
+            "ChecksumSHA256": base64.b64encode(digest).decode(),
+            "Metadata": {_DIGEST: digest.hex()},
+            **({"IfNoneMatch": "*"} if if_absent else {}),
+        }
+        try:
+            with _translated():
+                if isinstance(data, bytes):
+                    self._client.put_object(**wanted, Body=data)
+                else:
+                    with data.open("rb") as file:
+                        self._client.put_object(**wanted, Body=file)
+        except SourceChanged:
+            if self._digest_of(key) != digest.hex():
+                raise SourceChanged("another object has that key already") from None
+        facts = self.head(key)
+        if facts is None or facts.size_bytes != _size(data):
+            raise StorageUnavailable("the object store does not show what was just written")
+        return facts
+
+    def delete(self, keys: Iterable[str]) -> None:
+        wanted = list(keys)
+        for start in range(0, len(wanted), _DELETE_AT_ONCE):
+            batch = wanted[start : start + _DELETE_AT_ONCE]
+            with _translated():
+                answer = self._client.delete_objects(
+                    Bucket=self._name, Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True}
+                )
+            if errors := answer.get("Errors"):
+                raise StorageUnavailable(f"the object store did not delete {len(errors)} of {len(batch)} objects")
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        with _translated():
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix):
+                for found in page.get("Contents", []):
+                    yield StoredObject(
+                        key=found["Key"], size_bytes=found["Size"], modified_at=found["LastModified"].astimezone(UTC)
+                    )
+
+    def presign_put(
+        self, key: str, size_bytes: int, sha256: str | None, content_type: str, seconds: int
+    ) -> PresignedPut:
+        signed: dict[str, Any] = {"ContentLength": size_bytes, "ContentType": content_type}
+        headers = {"Content-Type": content_type, "Content-Length": str(size_bytes)}
+        if sha256 is not None:
+            signed["ChecksumSHA256"] = headers["x-amz-checksum-sha256"] = base64.b64encode(
+                bytes.fromhex(sha256)
+            ).decode()
+        with _translated():
+            url = self._presigner.generate_presigned_url(
+                "put_object", {"Bucket": self._name, "Key": _plain(key), **signed}, ExpiresIn=seconds
+            )
+        return PresignedPut(url=url, method="PUT", headers=headers)
+
+    def presign_get(self, key: str, seconds: int) -> str:
+        with _translated():
+            return self._presigner.generate_presigned_url(
+                "get_object", {"Bucket": self._name, "Key": _plain(key)}, ExpiresIn=seconds
+            )
+
+    def _digest_of(self, key: str) -> str | None:
+        with _translated():
+            return self._client.head_object(Bucket=self._name, Key=key)["Metadata"].get(_DIGEST)
+
+
+class _Reading:
+    """One object being read; a broken connection is taken up where it broke, with the same etag."""
+
+    def __init__(self, client: S3Client, request: dict[str, Any], body: StreamingBody, size_bytes: int) -> None:
+        self.body = body
+        self._client = client
+        self._request = request
+        self._size = size_bytes
+
+    def chunks(self) -> Iterator[bytes]:
+        offset, resumes = 0, 0
+        while offset < self._size:
+            try:
+                while chunk := self.body.read(CHUNK_BYTES):
+                    offset += len(chunk)
+                    yield chunk
+            except (HTTPClientError, IncompleteReadError) as error:
+                resumes += 1
+                if resumes > _RESUMES:
+                    raise StorageUnavailable("the object store broke off several times") from error
+                self._resume(offset)
+
+    def _resume(self, offset: int) -> None:
+        self.body.close()
+        if offset < self._size:
+            with _translated():
+                self.body = self._client.get_object(**self._request, Range=f"bytes={offset}-")["Body"]
+
+
+def _client(endpoint_url: str | None, region: str, connections: int) -> S3Client:
+    config = Config(
+        signature_version="s3v4",
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": TOTAL_ATTEMPTS},
+        max_pool_connections=connections,
+        # Stores other than Amazon's own refuse the checksums that botocore otherwise adds to every request.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        # A store that runs beside us has one host name, not one for each bucket.
+        s3={"addressing_style": "path" if endpoint_url else "auto"},
+    )
+    return boto3.session.Session().client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
+
+
+def _plain(key: str) -> str:
+    if not key:
+        raise InvalidRequest("a key is not empty")
+    return key
+
+
+def _version(version_id: str | None) -> dict[str, Any]:
+    return {} if version_id is None else {"VersionId": version_id}
+
+
+def _version_of(found: str | None) -> str | None:
+    """S3 calls the one version of an unversioned bucket `null`."""
+    return None if found in (None, "null") else found
+
+
+def _sha256(data: bytes | Path) -> bytes:
+    if isinstance(data, bytes):
+        return hashlib.sha256(data).digest()
+    with data.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _size(data: bytes | Path) -> int:
+    return len(data) if isinstance(data, bytes) else data.stat().st_size
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The store's refusals in the project's words: what can never succeed, and what may at the next try."""
+    try:
+        yield
+    except ClientError as error:
+        raise _refusal(error) from error
+    except BotoCoreError as error:
+        raise StorageUnavailable from error
+
+
+def _refusal(error: ClientError) -> SourceNotFound | SourceForbidden | SourceChanged | StorageUnavailable:
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    code = error.response.get("Error", {}).get("Code", "")
+    if code == "SlowDown" or status >= 500 or status in (408, 429):
+        return StorageUnavailable()
+    if status == 412 or code == "PreconditionFailed":
+        return SourceChanged()
+    if status == 404 or code in ("NoSuchVersion", "InvalidArgument"):  # a made-up version id is an invalid argument
+        return SourceNotFound()
+    if status in (401, 403):
+        return SourceForbidden("the object store refused the service's credentials")
+    return StorageUnavailable(f"the object store answered with status {status}")

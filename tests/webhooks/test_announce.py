@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from styleflow.database import Database
+from styleflow.jobs import progress
+from styleflow.tables import DeliveryRow, EventRow, JobRow, ProjectRow, WebhookEndpointRow
+from styleflow.webhooks.announce import MAX_BODY_BYTES, TYPES, announce, event_body, wants
+from tests.jobs.desk import PROJECT, Desk
+from tests.jobs.reports import scored_report
+
+MOMENT = datetime(2026, 11, 20, 12, 0, 0, 250_000, tzinfo=UTC)
+
+
+@pytest.fixture
+def desk(database: Database) -> Desk:
+    return Desk(database)
+
+
+def finished_job(**changes: Any) -> JobRow:
+    values: dict[str, Any] = {
+        "id": "job_1",
+        "project_id": PROJECT,
+        "state": "failed",
+        "event_sequence": 3,
+        "client_ref": "post-991",
+        "tags": {"queue": "politics"},
+        "finished_at": MOMENT,
+        "error": {"code": "corrupt_media", "message": "It breaks off.", "retryable": False, "details": {"frames": 7}},
+    }
+    return JobRow(**{**values, **changes})
+
+
+def subscribe(desk: Desk, identity: str, events: list[str], **changes: Any) -> None:
+    values: dict[str, Any] = {"state": "active", "project_id": PROJECT, "url": "https://example.org", "description": ""}
+    row = WebhookEndpointRow(id=identity, events=events, secret_encrypted=b"x", **{**values, **changes})
+    desk.do(lambda session: session.add(row))
+
+
+def told(desk: Desk, type: str) -> list[str]:
+    with desk.database.transaction() as session:
+        wanted = (
+            select(DeliveryRow.endpoint_id)
+            .join(EventRow, EventRow.id == DeliveryRow.event_id)
+            .where(EventRow.type == type)
+        )
+        return sorted(session.scalars(wanted))
+
+
+def test_the_body_is_the_documented_one_and_compact() -> None:
+    assert event_body(finished_job(), "job.failed", MOMENT) == (
+        '{"type":"job.failed","timestamp":"2026-11-20T12:00:00.250000Z","data":{"job_id":"job_1","client_ref":"post-991",'
+        '"state":"failed","outcome":null,"reason":null,"verdict":null,"score":null,"probability":null,'
+        '"error":{"code":"corrupt_media","message":"It breaks off."},"sequence":3,'
+        '"links":{"self":"/v1/jobs/job_1","result":null},"finished_at":"2026-11-20T12:00:00.250000Z",'
+        '"tags":{"queue":"politics"}}}'
+    )
+
+
+def test_a_body_stays_under_8_kb_by_leaving_the_tags_to_the_job() -> None:
+    labels = {f"tag{number}": "ß" * 1000 for number in range(16)}
+    job = finished_job(tags=labels, client_ref="漢" * 256, error={"code": "internal", "message": "漢" * 9000})
+
+    body = event_body(job, "job.failed", MOMENT)
+
+    data = json.loads(body)["data"]
+    assert len(body.encode()) < MAX_BODY_BYTES
+    assert (data["tags"], data["truncated"], data["client_ref"]) == ({}, True, "漢" * 256)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "covers"),
+    [
+        (["*"], True),
+        (["job.*"], True),
+        (["job.failed"], True),
+        (["batch.*", "job.failed"], True),
+        (["job.succeeded"], False),
+        (["batch.*"], False),
+        (["job"], False),
+        (["job.fail*"], False),
+        ([], False),
+    ],
+)
+def test_patterns_are_all_a_family_or_exact(patterns: list[str], covers: bool) -> None:
+    assert wants(patterns, "job.failed") is covers
+
+
+def test_the_stored_event_is_the_job_as_it_is_after_the_change(desk: Desk) -> None:
+    held = desk.running(client_ref="post-1")
+    desk.do(progress.succeed, held.job_id, held.token, scored_report(), "key")
+
+    event, job = desk.events(held.job_id)[-1], desk.job(held.job_id)
+
+    body = json.loads(event.body)
+    assert (event.type, event.terminal, event.sequence, event.project_id) == ("job.succeeded", True, 3, PROJECT)
+    assert (body["type"], body["data"]["state"], body["data"]["verdict"]) == (
+        "job.succeeded",
+        "succeeded",
+        "suspicious",
+    )
+    assert (body["data"]["score"], body["data"]["probability"], body["data"]["sequence"]) == (1.25, 0.75, 3)
+    assert body["data"]["links"]["result"] == f"/v1/jobs/{held.job_id}/result"
+    assert datetime.fromisoformat(body["timestamp"]) == event.created_at
+    assert datetime.fromisoformat(body["data"]["finished_at"]) == job.finished_at
+
+
+def test_each_endpoint_that_subscribed_is_told_once(desk: Desk) -> None:
+    subscribe(desk, "whe_all", ["*"])
+    subscribe(desk, "whe_twice", ["job.*", "job.canceled"])
+    subscribe(desk, "whe_other", ["job.succeeded"])
+    identity = desk.submit()
+    desk.do(progress.request_cancel, PROJECT, identity)
+
+    assert told(desk, "job.queued") == told(desk, "job.canceled") == ["whe_all", "whe_twice"]
+
+
+def test_disabled_deleted_and_foreign_endpoints_are_not_told(desk: Desk) -> None:
+    desk.do(lambda session: session.add(ProjectRow(id="prj_other", name="other")))
+    subscribe(desk, "whe_disabled", ["*"], state="disabled")
+    subscribe(desk, "whe_deleted", ["*"], deleted_at=MOMENT)
+    subscribe(desk, "whe_foreign", ["*"], project_id="prj_other")
+    desk.submit(callback_endpoint_id="whe_foreign")
+    desk.do(progress.request_cancel, PROJECT, desk.submit(callback_endpoint_id="whe_foreign"))
+
+    assert [told(desk, type) for type in sorted(TYPES)] == [[]] * len(TYPES)
+
+
+def test_a_jobs_callback_is_told_its_end_even_if_it_subscribed_to_less(desk: Desk) -> None:
+    subscribe(desk, "whe_callback", ["job.succeeded"])
+    desk.do(progress.request_cancel, PROJECT, desk.submit(callback_endpoint_id="whe_callback"))
+
+    assert told(desk, "job.queued") == []
+    assert told(desk, "job.canceled") == ["whe_callback"]
+
+
+def test_a_callback_that_subscribed_as_well_is_told_once(desk: Desk) -> None:
+    subscribe(desk, "whe_callback", ["*"])
+    desk.do(progress.request_cancel, PROJECT, desk.submit(callback_endpoint_id="whe_callback"))
+
+    assert told(desk, "job.canceled") == ["whe_callback"]
+
+
+def test_a_change_that_is_rolled_back_is_not_told(desk: Desk) -> None:
+    subscribe(desk, "whe_all", ["*"])
+    job = desk.job(desk.submit())
+    with desk.database.transaction() as session:
+        announce(session, job, "job.running")
+        session.rollback()
+
+    assert told(desk, "job.running") == []
