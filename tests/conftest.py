@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from redis import Redis
 from migrations.upgrade import upgrade
 from styleflow.database import Database, psycopg_url
 from styleflow.embedded import Server, socket_folder, start_postgres, start_redis
+
+# Read when torch is first loaded: threads that wait for work sleep, instead of taking a core from the servers beside them.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,158 @@
+"""A video file in, a report out: `analyze` is the one call behind the worker, the command line and the
+benchmark.
+
+Frames stream through: what is held at any time is a few frames, the crops of open clips and one batch of
+clips, whatever the video's length. A video that cannot be decoded raises; it never becomes an outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from styleflow.detection.coverage import coverage, findings, warnings
+from styleflow.detection.engine import Detector
+from styleflow.detection.evidence import face_track, most_prominent
+from styleflow.detection.examination import Examination, Stopwatch
+from styleflow.detection.inputs import QualityFloor
+from styleflow.detection.pipeline import describe
+from styleflow.detection.score import Policy, decide
+from styleflow.errors import CorruptMedia
+from styleflow.faces.track import TrackRules
+from styleflow.report import Outcome, VideoReport
+from styleflow.video.clips import CLIP_FRAMES, Sampling, SamplingPlan, plan_sampling
+from styleflow.video.probe import MediaLimits
+from styleflow.video.sandbox import SandboxLimits, VideoReader, open_video
+
+PROGRESS_EVERY = 8
+"""Frames from one word of progress to the next."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalysisOptions:
+    """What a caller may choose about one analysis."""
+
+    sampling: Sampling = field(default_factory=Sampling)
+    start_seconds: float = 0.0
+    end_seconds: float | None = None
+    """With `start_seconds`, the part of the video to look at."""
+    max_tracks: int = 16
+    """Faces followed at once, and faces reported."""
+    min_face_px: float = 48.0
+    """Least shorter side of a face's box; smaller faces are reported and not judged."""
+    policy: Policy = field(default_factory=Policy)
+    quality_floor: QualityFloor = field(default_factory=QualityFloor)
+    media_limits: MediaLimits = field(default_factory=MediaLimits)
+    sandbox_limits: SandboxLimits = field(default_factory=SandboxLimits)
+    sha256: str | None = None
+    """Of the file, if the caller knows it; copied into the report."""
+
+    def __post_init__(self) -> None:
+        if self.start_seconds < 0 or (self.end_seconds is not None and self.end_seconds <= self.start_seconds):
+            raise ValueError("the part to look at must begin at or after 0 and end after it begins")
+        if self.max_tracks < 1:
+            raise ValueError("at least one face must be followed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far an analysis is."""
+
+    phase: Literal["probing", "analysing", "scoring"]
+    clips_done: int
+    """Windows of the video that were passed."""
+    clips_total: int | None
+    """None where the container does not say how long the video is."""
+    fraction: float
+    """0..1, never falling."""
+
+
+def analyze(
+    path: Path,
+    detector: Detector,
+    *,
+    options: AnalysisOptions | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
+    checkpoint: Callable[[], None] = lambda: None,
+) -> VideoReport:
+    """Judge one video.
+
+    `checkpoint` is called before every fourth frame and every call of the network; what it raises passes
+    through, after the decoder was ended. Raises the leaves of MediaError for a video that cannot be analysed,
+    GpuOutOfMemory, InternalFailure, and OSError for a path that cannot be opened.
+    """
+    options = options or AnalysisOptions()
+    clock = Stopwatch()
+    examination = Examination(
+        detector,
+        rules=TrackRules(max_open=options.max_tracks),
+        min_face_px=options.min_face_px,
+        floor=options.quality_floor,
+        checkpoint=checkpoint,
+        clock=clock,
+    )
+    checkpoint()
+    progress(Progress(phase="probing", clips_done=0, clips_total=None, fraction=0.0))
+    with clock.measuring("total"), ExitStack() as opened:
+        with clock.measuring("probe"):
+            video = opened.enter_context(open_video(path, options.media_limits, options.sandbox_limits))
+        plan = plan_sampling(
+            video.facts, options.sampling, start_seconds=options.start_seconds, end_seconds=options.end_seconds
+        )
+        _look(video, plan, examination, progress)
+    progress(_progress("scoring", examination.frames, plan))
+    return _report(video, plan, examination, detector, options)
+
+
+def _report(
+    video: VideoReader, plan: SamplingPlan, examination: Examination, detector: Detector, options: AnalysisOptions
+) -> VideoReport:
+    """Decide, and put numbers on faces, clips and frames only where the outcome is `scored`."""
+    records = most_prominent(list(examination.records.values()), options.max_tracks)
+    found = findings(video, plan, examination, records, options.min_face_px)
+    decision = decide(found, detector.card.calibration, options.policy)
+    scale = detector.card.calibration if decision.outcome is Outcome.SCORED else None
+    return VideoReport(
+        outcome=decision.outcome,
+        reason=decision.reason,
+        score=decision.score,
+        probability=decision.probability,
+        verdict=decision.verdict,
+        thresholds=decision.thresholds,
+        pooling=options.policy.pooling_name,
+        media=replace(video.facts, sha256=options.sha256),
+        coverage=coverage(video, plan, examination, records),
+        tracks=tuple(face_track(record, scale, options.policy) for record in records),
+        pipeline=describe(detector),
+        warnings=warnings(video, examination, records),
+        timing_ms=examination.clock.milliseconds(),
+    )
+
+
+def _look(
+    video: VideoReader, plan: SamplingPlan, examination: Examination, progress: Callable[[Progress], None]
+) -> None:
+    """Pull all frames of the plan through the examination. Raises CorruptMedia where there is none."""
+    if video.facts.codec is None:
+        return
+    for frame in examination.clock.waiting_for("decode", video.frames(plan)):
+        if examination.frames % PROGRESS_EVERY == 0:
+            progress(_progress("analysing", examination.frames, plan))
+        examination.push(frame)
+    if not examination.frames:
+        raise video.decode_error or CorruptMedia("The part of the video to look at has no frame.")
+    examination.finish()
+
+
+def _progress(phase: Literal["analysing", "scoring"], frames: int, plan: SamplingPlan) -> Progress:
+    planned = plan.clips_planned * CLIP_FRAMES
+    share = min(1.0, frames / planned) if planned else 0.5
+    return Progress(
+        phase=phase,
+        clips_done=min(frames // CLIP_FRAMES, plan.clips_planned) if planned else frames // CLIP_FRAMES,
+        clips_total=plan.clips_planned or None,
+        fraction=1.0 if phase == "scoring" else 0.99 * share,
+    )
