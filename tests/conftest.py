@@ -17,7 +17,7 @@ from migrations.upgrade import upgrade
 from styleflow.database import Database, psycopg_url
 from styleflow.embedded import Server, socket_folder, start_postgres, start_redis
 
-# Read when torch is first loaded: threads that wait for work sleep, instead of taking a core from the servers beside them.
+# Read when torch is first loaded: its idle threads sleep, instead of taking a core from the servers beside them.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 

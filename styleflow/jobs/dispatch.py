@@ -1,0 +1,89 @@
+"""The one publisher: meters nudges out of PostgreSQL into the broker, at most a window of them per lane.
+
+A nudge stays in the outbox until its job is claimed, so a message that the broker lost is noticed and sent again. A
+message sent twice finds nothing to claim. While the broker is away nothing is marked as sent, so nothing is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select, text, update
+from sqlalchemy.orm import Session
+
+from styleflow.broker import Broker
+from styleflow.database import Database
+from styleflow.errors import DependencyUnavailable
+from styleflow.jobs.state import Lane
+from styleflow.tables import OutboxRow
+
+DISPATCH_LOCK = 727_003
+"""Advisory lock of a transaction that publishes: two publishers could each fill the window."""
+PATIENCE = 10
+"""Times the repair delay after which a nudge counts as lost although its lane still has messages waiting."""
+
+
+def dispatch_once(database: Database, broker: Broker, window: int, repair_seconds: float) -> int:
+    """Fill each lane's window once; returns how many nudges were published.
+
+    Raises DependencyUnavailable when the broker does not answer; what it took until then is marked as published.
+    """
+    return sum(_dispatch_lane(database, broker, lane, window, timedelta(seconds=repair_seconds)) for lane in Lane)
+
+
+def _dispatch_lane(database: Database, broker: Broker, lane: Lane, window: int, repair: timedelta) -> int:
+    with database.transaction() as session:
+        if not session.execute(text("select pg_try_advisory_xact_lock(:lock)"), {"lock": DISPATCH_LOCK}).scalar_one():
+            return 0
+        waiting = broker.waiting(lane)
+        # The lock outlasts the publishing, so nobody else adds to what was just counted.
+        nudges = _choose(session, lane, window - waiting, repair if waiting == 0 else PATIENCE * repair)
+        published, trouble = _publish(broker, lane, nudges)
+        session.execute(
+            update(OutboxRow)
+            .where(OutboxRow.id.in_([nudge.id for nudge in published]))
+            .values(published_at=func.clock_timestamp())
+            .execution_options(synchronize_session=False)
+        )
+    if trouble is not None:
+        raise trouble
+    return len(published)
+
+
+def _choose(session: Session, lane: Lane, room: int, lost_after: timedelta) -> list[OutboxRow]:
+    """At most `room` nudges, locked: those whose message seems lost, then those that are due, oldest first."""
+    if room <= 0:
+        return []
+    lost = _lock(session, lane, room, OutboxRow.published_at < func.now() - lost_after, order=[OutboxRow.published_at])
+    due = _lock(
+        session,
+        lane,
+        room - len(lost),
+        OutboxRow.published_at.is_(None),
+        OutboxRow.run_at <= func.now(),
+        order=[OutboxRow.run_at, OutboxRow.id],
+    )
+    return [*lost, *due]
+
+
+def _lock(
+    session: Session, lane: Lane, room: int, *conditions: ColumnElement[bool], order: Sequence[Any]
+) -> list[OutboxRow]:
+    wanted = select(OutboxRow).where(OutboxRow.lane == lane, *conditions).order_by(*order).limit(max(0, room))
+    return list(session.scalars(wanted.with_for_update(skip_locked=True)))
+
+
+def _publish(
+    broker: Broker, lane: Lane, nudges: Sequence[OutboxRow]
+) -> tuple[list[OutboxRow], DependencyUnavailable | None]:
+    """Publish until done or until the broker fails; returns what was published, and the failure."""
+    published: list[OutboxRow] = []
+    for nudge in nudges:
+        try:
+            broker.publish(lane, nudge.job_id)
+        except DependencyUnavailable as trouble:
+            return published, trouble
+        published.append(nudge)
+    return published, None

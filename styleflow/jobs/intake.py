@@ -1,0 +1,118 @@
+"""The promise: a job is recorded together with its nudge and its first event, or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from styleflow.errors import BacklogFull, Erased, NotRetryable
+from styleflow.ids import new_id
+from styleflow.jobs.state import TERMINAL, JobState, Lane
+from styleflow.jobs.transitions import clock, ring
+from styleflow.tables import JobRow
+from styleflow.webhooks.announce import announce
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """What a caller asks for, already checked by the door."""
+
+    project_id: str
+    source: dict[str, Any]
+    model: str
+    lane: Lane = Lane.STANDARD
+    options: dict[str, Any] = field(default_factory=dict)
+    client_ref: str | None = None
+    tags: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    callback_endpoint_id: str | None = None
+    deadline: datetime | None = None
+    """With time zone. A job that nobody claimed until then expires."""
+    request_id: str | None = None
+    parent_job_id: str | None = None
+    max_attempts: int
+    expires_in_days: float
+    """How long the job and its result are kept, from now."""
+
+
+def submit(session: Session, new: NewJob) -> JobRow:
+    """Record a job in `queued` with its nudge and the event `job.queued`; dispatch is woken at commit."""
+    moment = clock(session)
+    job = JobRow(
+        id=new_id("job"),
+        project_id=new.project_id,
+        parent_job_id=new.parent_job_id,
+        state=JobState.QUEUED,
+        lane=Lane(new.lane),
+        run_at=moment,
+        deadline=new.deadline,
+        source=new.source,
+        model=new.model,
+        options=new.options,
+        callback_endpoint_id=new.callback_endpoint_id,
+        client_ref=new.client_ref,
+        tags=new.tags,
+        job_metadata=new.metadata,
+        request_id=new.request_id,
+        attempt=0,
+        max_attempts=new.max_attempts,
+        crash_count=0,
+        lease_token=0,
+        progress={},
+        row_version=1,
+        event_sequence=0,
+        created_at=moment,
+        expires_at=moment + timedelta(days=new.expires_in_days),
+    )
+    session.add(job)
+    session.flush()
+    ring(session, job)
+    announce(session, job, "job.queued")
+    return job
+
+
+def retry_of(session: Session, job: JobRow, *, request_id: str | None = None) -> JobRow:
+    """A new job for the same video, with `parent_job_id`. A deadline that has passed is not carried over.
+
+    Raises NotRetryable unless the job is finished and did not succeed, Erased when its source is gone.
+    """
+    if job.erased_at is not None:
+        raise Erased
+    if JobState(job.state) not in TERMINAL - {JobState.SUCCEEDED}:
+        raise NotRetryable
+    kept = timedelta(days=365) if job.expires_at is None else job.expires_at - job.created_at
+    in_time = job.deadline is not None and job.deadline > clock(session)
+    return submit(
+        session,
+        NewJob(
+            project_id=job.project_id,
+            source=job.source,
+            model=job.model,
+            lane=Lane(job.lane),
+            options=job.options,
+            client_ref=job.client_ref,
+            tags=job.tags,
+            metadata=job.job_metadata,
+            callback_endpoint_id=job.callback_endpoint_id,
+            deadline=job.deadline if in_time else None,
+            request_id=request_id,
+            parent_job_id=job.id,
+            max_attempts=job.max_attempts,
+            expires_in_days=kept / timedelta(days=1),
+        ),
+    )
+
+
+def admit(session: Session, max_queued: int) -> None:
+    """Raise BacklogFull when about `max_queued` jobs wait.
+
+    The figure is the planner's estimate of the nudges, one per queued job: counting them exactly would cost each
+    submission a scan of the very backlog that it is afraid of.
+    """
+    estimate = session.execute(text("select reltuples from pg_class where oid = 'outbox'::regclass")).scalar_one()
+    if estimate >= max_queued:
+        raise BacklogFull

@@ -1,0 +1,124 @@
+"""What a running attempt and its owner tell the job: heartbeat, progress, and every way in which an attempt ends.
+
+All of it is guarded by the fencing token: a worker that lost its lease gets LeaseLost and has written nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import case, func, select, update
+from sqlalchemy.orm import Session
+
+from styleflow.errors import Erased, LeaseLost, NotFound, NotRetryable, StyleFlowError
+from styleflow.jobs.erasure import erase_finished
+from styleflow.jobs.results import store_report
+from styleflow.jobs.state import TERMINAL, JobEvent, JobState, after_failure, after_release, backoff
+from styleflow.jobs.transitions import clock, finish, lock_held, requeue, standing
+from styleflow.report import VideoReport
+from styleflow.tables import JobRow
+
+
+@dataclass(frozen=True)
+class Beat:
+    """What the job's owner wants of the attempt that just renewed its lease."""
+
+    cancel_requested: bool
+    deadline_passed: bool
+
+
+def heartbeat(
+    session: Session, claim_id: str, token: int, lease_seconds: float, progress: dict[str, Any] | None = None
+) -> Beat:
+    """Renew the lease of job `claim_id`, and store `progress` unless it is None. Raises LeaseLost."""
+    values: dict[Any, Any] = {JobRow.lease_expires_at: func.now() + timedelta(seconds=lease_seconds)}
+    if progress is not None:
+        values[JobRow.progress] = progress
+        values[JobRow.row_version] = JobRow.row_version + case((JobRow.progress != progress, 1), else_=0)
+    row = session.execute(
+        update(JobRow)
+        .where(JobRow.id == claim_id, JobRow.lease_token == token, JobRow.state == JobState.RUNNING)
+        .values(values)
+        .returning(JobRow.cancel_requested_at.is_not(None), func.coalesce(JobRow.deadline <= func.now(), False))
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if row is None:
+        raise LeaseLost
+    cancel_requested, deadline_passed = row
+    return Beat(cancel_requested=cancel_requested, deadline_passed=deadline_passed)
+
+
+def succeed(session: Session, job_id: str, token: int, report: VideoReport, report_key: str) -> None:
+    """Settle with the report; `report_key` is where the whole of it lies in the bucket. Raises LeaseLost."""
+    job = lock_held(session, job_id, token)
+    store_report(session, job, token, report, report_key)
+    finish(session, job, JobEvent.SUCCEED)
+
+
+def fail(session: Session, job_id: str, token: int, error: StyleFlowError) -> JobState:
+    """End the attempt with `error`: queued again later if that could help, else failed. Raises LeaseLost."""
+    job = lock_held(session, job_id, token)
+    event = after_failure(standing(job, clock(session)), retryable=error.retryable)
+    if event is JobEvent.RETRY:
+        jitter = random.random()  # noqa: S311 (spreads load, guards nothing)
+        return requeue(session, job, event, delay_seconds=backoff(job.attempt, jitter), error=error)
+    return finish(session, job, event, error=error if event is JobEvent.FAIL else None)
+
+
+def cancel(session: Session, job_id: str, token: int) -> None:
+    """The attempt stopped because its owner asked for it. Raises LeaseLost."""
+    finish(session, lock_held(session, job_id, token), JobEvent.CANCEL)
+
+
+def release(session: Session, job_id: str, token: int) -> None:
+    """The worker shuts down: the job is due again at once and its attempt is not counted. Raises LeaseLost."""
+    job = lock_held(session, job_id, token)
+    event = after_release(standing(job, clock(session)))
+    if event is JobEvent.CANCEL:
+        finish(session, job, event)
+        return
+    job.attempt -= 1
+    requeue(session, job, event)
+
+
+def request_cancel(session: Session, project_id: str, job_id: str) -> JobRow:
+    """Queued: canceled at once. Running: its worker is told at the next heartbeat. Finished: left as it is.
+
+    Raises NotFound and Erased.
+    """
+    job = _lock_owned(session, project_id, job_id)
+    if job.state == JobState.QUEUED:
+        finish(session, job, JobEvent.CANCEL)
+    elif job.state == JobState.RUNNING and job.cancel_requested_at is None:
+        job.cancel_requested_at = clock(session)
+        job.row_version += 1
+        session.flush()
+    return job
+
+
+def erase(session: Session, project_id: str, job_id: str) -> list[str]:
+    """Take away everything about a finished job but the fact that it was; returns the bucket keys to delete.
+
+    Raises NotFound, Erased (already done), NotRetryable while the job is not finished: cancel it first.
+    """
+    job = _lock_owned(session, project_id, job_id)
+    if JobState(job.state) not in TERMINAL:
+        raise NotRetryable("Only a finished job can be erased; cancel it first.")
+    return erase_finished(session, job)
+
+
+def _lock_owned(session: Session, project_id: str, job_id: str) -> JobRow:
+    job = session.scalars(
+        select(JobRow)
+        .where(JobRow.id == job_id, JobRow.project_id == project_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+    if job is None:
+        raise NotFound
+    if job.erased_at is not None:
+        raise Erased
+    return job

@@ -1,0 +1,179 @@
+"""Reading jobs, and the claim that gives one to a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, tuple_
+from sqlalchemy.orm import Session
+
+from styleflow.errors import Erased, NotFound
+from styleflow.jobs.state import JobEvent, JobState, Lane, at_claim
+from styleflow.jobs.transitions import clock, drop, lose, standing, start
+from styleflow.tables import AttemptRow, JobRow
+
+MAX_DROPPED_PER_CLAIM = 100
+"""How many late or canceled jobs one claim clears out of its way, so that its transaction stays short."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A job in a worker's hands, until its lease runs out. `token` guards every write that the worker makes."""
+
+    job_id: str
+    project_id: str
+    token: int
+    attempt: int
+    max_attempts: int
+    lane: Lane
+    source: Mapping[str, Any]
+    model: str
+    options: Mapping[str, Any]
+    deadline: datetime | None
+    cancel_requested: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFilters:
+    """Which jobs to list; None does not filter."""
+
+    state: str | None = None
+    outcome: str | None = None
+    verdict: str | None = None
+    lane: str | None = None
+    client_ref: str | None = None
+    tag: tuple[str, str] | None = None
+    created_after: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backlog:
+    """How much waits in one lane, and for how long."""
+
+    queued: int
+    oldest_seconds: float
+
+
+def claim(
+    session: Session, *, worker: str, lease_seconds: float, job_id: str | None = None, lanes: Sequence[str] = ()
+) -> Claim | None:
+    """Take one due job under a lease of `lease_seconds`; None when there is none.
+
+    With `job_id`, that job: queued and due, or running under a lease that ran out. Without, the oldest due job of
+    the first of `lanes` (realtime, standard, bulk) that has one. Jobs that another transaction holds are passed over.
+    A job whose deadline passed or whose cancel was requested is settled instead of claimed.
+    """
+    for _ in range(MAX_DROPPED_PER_CLAIM):
+        job = _lock_named(session, job_id) if job_id is not None else _lock_next(session, lanes)
+        if job is None:
+            return None
+        if _settled_instead(session, job):
+            continue
+        start(session, job, worker=worker, lease_seconds=lease_seconds)
+        return _claim_of(job)
+    return None
+
+
+def get_job(session: Session, project_id: str, job_id: str) -> JobRow:
+    """Raises NotFound, also for another project's job, and Erased."""
+    job = session.scalars(select(JobRow).where(JobRow.id == job_id, JobRow.project_id == project_id)).one_or_none()
+    if job is None:
+        raise NotFound
+    if job.erased_at is not None:
+        raise Erased
+    return job
+
+
+def list_jobs(
+    session: Session, project_id: str, filters: JobFilters, limit: int, after: tuple[datetime, str] | None = None
+) -> list[JobRow]:
+    """Newest first. `after` is (created_at, id) of the last job of the previous page; erased jobs are left out."""
+    wanted = select(JobRow).where(JobRow.project_id == project_id, JobRow.erased_at.is_(None), *_conditions(filters))
+    if after is not None:
+        wanted = wanted.where(tuple_(JobRow.created_at, JobRow.id) < tuple_(*after))
+    return list(session.scalars(wanted.order_by(JobRow.created_at.desc(), JobRow.id.desc()).limit(limit)))
+
+
+def list_attempts(session: Session, job_id: str) -> list[AttemptRow]:
+    """Every claim of the job, oldest first."""
+    return list(session.scalars(select(AttemptRow).where(AttemptRow.job_id == job_id).order_by(AttemptRow.token)))
+
+
+def backlog(session: Session) -> dict[Lane, Backlog]:
+    """Jobs that wait, per lane; reads the index of queued jobs only."""
+    waited = func.extract("epoch", func.now() - func.min(JobRow.run_at))
+    rows = session.execute(
+        select(JobRow.lane, func.count(), func.greatest(waited, 0.0))
+        .where(JobRow.state == JobState.QUEUED)
+        .group_by(JobRow.lane)
+    )
+    found = {lane: Backlog(queued=count, oldest_seconds=float(seconds)) for lane, count, seconds in rows}
+    return {lane: found.get(lane, Backlog(queued=0, oldest_seconds=0.0)) for lane in Lane}
+
+
+def _lock_named(session: Session, job_id: str) -> JobRow | None:
+    due = and_(JobRow.state == JobState.QUEUED, JobRow.run_at <= func.now())
+    orphaned = and_(JobRow.state == JobState.RUNNING, JobRow.lease_expires_at < func.now())
+    return _lock_first(session, select(JobRow).where(JobRow.id == job_id, or_(due, orphaned)))
+
+
+def _lock_next(session: Session, lanes: Sequence[str]) -> JobRow | None:
+    # One query per lane keeps each a walk along the partial index that stops at the first free row.
+    for lane in (lane for lane in Lane if lane in lanes):
+        waiting = select(JobRow).where(JobRow.state == "queued", JobRow.lane == lane, JobRow.run_at <= func.now())
+        job = _lock_first(session, waiting.order_by(JobRow.run_at, JobRow.id))
+        if job is not None:
+            return job
+    return None
+
+
+def _lock_first(session: Session, wanted: Select[JobRow]) -> JobRow | None:
+    locked = wanted.limit(1).with_for_update(skip_locked=True).execution_options(populate_existing=True)
+    return session.scalars(locked).one_or_none()
+
+
+def _settled_instead(session: Session, job: JobRow) -> bool:
+    moment = clock(session)
+    if job.state == JobState.RUNNING and lose(session, job, moment) is not JobState.QUEUED:
+        return True
+    event = at_claim(standing(job, moment))
+    if event is JobEvent.CLAIM:
+        return False
+    drop(session, job, event)
+    return True
+
+
+def _claim_of(job: JobRow) -> Claim:
+    return Claim(
+        job_id=job.id,
+        project_id=job.project_id,
+        token=job.lease_token,
+        attempt=job.attempt,
+        max_attempts=job.max_attempts,
+        lane=Lane(job.lane),
+        source=job.source,
+        model=job.model,
+        options=job.options,
+        deadline=job.deadline,
+        cancel_requested=job.cancel_requested_at is not None,
+    )
+
+
+def _conditions(filters: JobFilters) -> list[ColumnElement[bool]]:
+    exact = {
+        JobRow.state: filters.state,
+        JobRow.outcome: filters.outcome,
+        JobRow.verdict: filters.verdict,
+        JobRow.lane: filters.lane,
+        JobRow.client_ref: filters.client_ref,
+    }
+    conditions: list[ColumnElement[bool]] = [column == value for column, value in exact.items() if value is not None]
+    if filters.tag is not None:
+        name, value = filters.tag
+        conditions.append(JobRow.tags.contains({name: value}))
+    if filters.created_after is not None:
+        conditions.append(JobRow.created_at > filters.created_after)
+    return conditions

@@ -1,0 +1,53 @@
+"""The report of a succeeded job as rows: its summary, and one row per face with the frames as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from styleflow.report import FaceTrack, VideoReport, report_to_json
+from styleflow.tables import JobRow, ResultRow, TrackRow
+
+
+def store_report(session: Session, job: JobRow, token: int, report: VideoReport, report_key: str) -> None:
+    """Write the result, its tracks, and the job's own columns. A second result of a job is an IntegrityError."""
+    value = report_to_json(report)
+    summaries = [_without_frames(track) for track in value["tracks"]]
+    result = {**value, "tracks": summaries}
+    session.add(ResultRow(job_id=job.id, token=token, report=result, report_key=report_key))
+    session.add_all(
+        _track_row(job.id, position, track, summary)
+        for position, (track, summary) in enumerate(zip(report.tracks, summaries, strict=True))
+    )
+    job.outcome = report.outcome
+    job.reason = report.reason
+    job.verdict = report.verdict
+    job.score = report.score
+    job.probability = report.probability
+    job.media = value["media"]
+    job.pipeline = value["pipeline"]
+
+
+def _without_frames(track: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in track.items() if name != "frames"}
+
+
+def _track_row(job_id: str, position: int, track: FaceTrack, summary: dict[str, Any]) -> TrackRow:
+    frames = track.frames
+    return TrackRow(
+        job_id=job_id,
+        track_id=track.track_id,
+        position=position,
+        summary=summary,
+        frame_index=list(frames.frame_index),
+        time_seconds=list(frames.time_seconds),
+        box=[edge for box in frames.box for edge in box],
+        detection_confidence=list(frames.detection_confidence),
+        score=list(frames.score),
+        flow_coarse=list(frames.flow_coarse),
+        flow_middle=list(frames.flow_middle),
+        flow_fine=list(frames.flow_fine),
+        attention=list(frames.attention),
+    )

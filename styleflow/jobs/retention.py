@@ -1,0 +1,148 @@
+"""What has been kept for long enough: videos, frames, results, events, stored answers.
+
+What it may get wrong: objects go before the transaction that forgets them commits, so a sweep that is cut off leaves
+rows that name missing objects until the next one. Deleting an object twice is harmless; losing its name would not be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, text, update
+from sqlalchemy.orm import Session
+
+from styleflow.jobs.state import TERMINAL
+from styleflow.tables import DeliveryRow, EventRow, JobRow, ResultRow, TrackRow, UploadRow
+
+BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keep:
+    """How long each kind is kept. A job with its result goes when the job's own `expires_at` says so."""
+
+    source_hours: float
+    frames_days: float
+    events_days: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetentionCount:
+    """Rows that one sweep deleted or emptied."""
+
+    uploads: int = 0
+    frames: int = 0
+    jobs: int = 0
+    events: int = 0
+    answers: int = 0
+
+    @property
+    def total(self) -> int:
+        return sum(getattr(self, field.name) for field in fields(self))
+
+
+def sweep(
+    session: Session, keep: Keep, delete_objects: Callable[[Sequence[str]], None], *, limit: int = BATCH
+) -> RetentionCount:
+    """Delete at most `limit` of each kind; `delete_objects` takes bucket keys, of which some may be gone already."""
+    return RetentionCount(
+        uploads=_uploads(session, keep, delete_objects, limit),
+        frames=_frames(session, keep, delete_objects, limit),
+        jobs=_jobs(session, delete_objects, limit),
+        events=_events(session, keep, limit),
+        answers=_answers(session, limit),
+    )
+
+
+def _uploads(session: Session, keep: Keep, delete_objects: Callable[[Sequence[str]], None], limit: int) -> int:
+    """Announced and never sent, or kept for long enough and not needed by a job that is still to run."""
+    needed = exists().where(
+        JobRow.state.in_(["queued", "running"]),
+        JobRow.project_id == UploadRow.project_id,
+        JobRow.source["upload_id"].astext == UploadRow.id,
+    )
+    stale = or_(
+        and_(UploadRow.state == "pending", UploadRow.expires_at < func.now()),
+        UploadRow.created_at < _ago(hours=keep.source_hours),
+    )
+    rows = session.execute(
+        select(UploadRow.id, UploadRow.key).where(stale, ~needed).limit(limit).with_for_update(skip_locked=True)
+    ).all()
+    if rows:
+        delete_objects([key for _, key in rows])
+        session.execute(delete(UploadRow).where(UploadRow.id.in_([identity for identity, _ in rows])))
+    return len(rows)
+
+
+def _frames(session: Session, keep: Keep, delete_objects: Callable[[Sequence[str]], None], limit: int) -> int:
+    """The frames of a result, in its tracks and in the stored report; the summary stays."""
+    rows = session.execute(
+        select(ResultRow.job_id, ResultRow.report_key)
+        .where(ResultRow.report_key.is_not(None), ResultRow.created_at < _ago(days=keep.frames_days))
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    if not rows:
+        return 0
+    jobs = [job_id for job_id, _ in rows]
+    delete_objects([key for _, key in rows if key is not None])
+    session.execute(update(TrackRow).where(TrackRow.job_id.in_(jobs)).values({name: [] for name in _FRAME_COLUMNS}))
+    session.execute(update(ResultRow).where(ResultRow.job_id.in_(jobs)).values(report_key=None))
+    return len(jobs)
+
+
+_FRAME_COLUMNS = (
+    "frame_index",
+    "time_seconds",
+    "box",
+    "detection_confidence",
+    "score",
+    "flow_coarse",
+    "flow_middle",
+    "flow_fine",
+    "attention",
+)
+
+
+def _jobs(session: Session, delete_objects: Callable[[Sequence[str]], None], limit: int) -> int:
+    """Finished jobs past their `expires_at`, tombstones among them, with everything that hangs on them."""
+    jobs = session.scalars(
+        select(JobRow.id)
+        .where(JobRow.state.in_(list(TERMINAL)), JobRow.expires_at < func.now())
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    if not jobs:
+        return 0
+    keys = session.scalars(select(ResultRow.report_key).where(ResultRow.job_id.in_(jobs))).all()
+    delete_objects([key for key in keys if key is not None])
+    session.execute(delete(JobRow).where(JobRow.id.in_(jobs)))
+    return len(jobs)
+
+
+def _events(session: Session, keep: Keep, limit: int) -> int:
+    """Old events with their deliveries, but none that is still promised to someone."""
+    pending = exists().where(DeliveryRow.event_id == EventRow.id, DeliveryRow.state == "pending")
+    old = select(EventRow.id).where(EventRow.created_at < _ago(days=keep.events_days), ~pending).limit(limit)
+    gone = session.scalars(
+        delete(EventRow).where(EventRow.id.in_(old)).returning(EventRow.id).execution_options(synchronize_session=False)
+    )
+    return len(gone.all())
+
+
+def _answers(session: Session, limit: int) -> int:
+    """Stored answers whose Idempotency-Key may be used anew."""
+    gone = session.execute(
+        text(
+            "delete from idempotency_keys where ctid = any(array(select ctid from idempotency_keys"
+            " where expires_at < now() limit :limit for update skip locked)) returning 1"
+        ),
+        {"limit": limit},
+    )
+    return len(gone.all())
+
+
+def _ago(*, days: float = 0.0, hours: float = 0.0) -> ColumnElement[datetime]:
+    return func.now() - timedelta(days=days, hours=hours)

@@ -1,0 +1,94 @@
+"""Short ways to bring a job of one project into a state, and to look at what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, text
+
+from styleflow.database import Database
+from styleflow.jobs.intake import NewJob, submit
+from styleflow.jobs.queries import Claim, claim
+from styleflow.jobs.state import Lane
+from styleflow.tables import AttemptRow, EventRow, JobRow, OutboxRow, ProjectRow
+
+PROJECT = "prj_test"
+
+
+class Desk:
+    """Jobs of one project on one real database; each call is a transaction of its own, as behind a door."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        with database.transaction() as session:
+            session.add(ProjectRow(id=PROJECT, name="test"))
+
+    def submit(self, **changes: Any) -> str:
+        with self.database.transaction() as session:
+            return submit(session, new_job(**changes)).id
+
+    def claim(self, job_id: str | None = None, *, lanes: tuple[str, ...] = tuple(Lane), worker: str = "w") -> Claim:
+        held = self.try_claim(job_id, lanes=lanes, worker=worker)
+        assert held is not None
+        return held
+
+    def try_claim(
+        self, job_id: str | None = None, *, lanes: tuple[str, ...] = tuple(Lane), worker: str = "w"
+    ) -> Claim | None:
+        with self.database.transaction() as session:
+            return claim(session, worker=worker, lease_seconds=60, job_id=job_id, lanes=lanes)
+
+    def running(self, **changes: Any) -> Claim:
+        return self.claim(self.submit(**changes))
+
+    def do(self, action: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        with self.database.transaction() as session:
+            return action(session, *arguments, **options)
+
+    def sql(self, statement: str, **values: Any) -> None:
+        with self.database.transaction() as session:
+            session.execute(text(statement), values)
+
+    def expire_lease(self, job_id: str) -> None:
+        self.sql("update jobs set lease_expires_at = now() - interval '1 second' where id = :id", id=job_id)
+
+    def pass_deadline(self, job_id: str, seconds: float = 1) -> None:
+        self.sql(
+            "update jobs set deadline = now() - make_interval(secs => :seconds) where id = :id",
+            id=job_id,
+            seconds=seconds,
+        )
+
+    def job(self, job_id: str) -> JobRow:
+        with self.database.transaction() as session:
+            return session.get_one(JobRow, job_id)
+
+    def nudge(self, job_id: str) -> OutboxRow | None:
+        with self.database.transaction() as session:
+            return session.scalars(select(OutboxRow).filter_by(job_id=job_id)).one_or_none()
+
+    def events(self, job_id: str) -> list[EventRow]:
+        with self.database.transaction() as session:
+            return list(session.scalars(select(EventRow).filter_by(job_id=job_id).order_by(EventRow.sequence)))
+
+    def attempts(self, job_id: str) -> list[AttemptRow]:
+        with self.database.transaction() as session:
+            return list(session.scalars(select(AttemptRow).filter_by(job_id=job_id).order_by(AttemptRow.token)))
+
+    def now(self) -> datetime:
+        with self.database.transaction() as session:
+            moment: datetime = session.execute(text("select now()")).scalar_one()
+            return moment
+
+
+def new_job(**changes: Any) -> NewJob:
+    values: dict[str, Any] = {
+        "project_id": PROJECT,
+        "source": {"type": "s3", "bucket": "videos", "key": "a.mp4"},
+        "model": "styleflow@default",
+        "max_attempts": 5,
+        "expires_in_days": 400,
+    }
+    return NewJob(**{**values, **changes})

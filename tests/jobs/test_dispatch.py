@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from kombu.utils.json import loads
+from redis import Redis
+from sqlalchemy import func, select, text
+
+from styleflow.broker import QUEUES, Broker
+from styleflow.embedded import socket_folder, start_redis
+from styleflow.errors import DependencyUnavailable
+from styleflow.jobs.dispatch import DISPATCH_LOCK, dispatch_once
+from styleflow.jobs.state import Lane
+from styleflow.tables import OutboxRow
+from tests.jobs.desk import PROJECT, Desk
+
+WINDOW = 32
+STANDARD = QUEUES[Lane.STANDARD]
+
+
+@pytest.fixture
+def broker(redis_url: str) -> Iterator[Broker]:
+    broker = Broker(redis_url)
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator[Redis]:
+    with Redis(unix_socket_path=redis_url.removeprefix("redis+socket://"), decode_responses=True) as client:
+        yield client
+
+
+def messages(redis: Redis, queue: str = STANDARD) -> list[str]:
+    """The ids of the jobs whose nudges wait, oldest first."""
+    bodies = [loads(raw) for raw in reversed(redis.lrange(queue, 0, -1))]
+    return [body["headers"]["argsrepr"][2:-2] for body in bodies]
+
+
+def dispatch(desk: Desk, broker: Broker, *, window: int = WINDOW, repair_seconds: float = 30) -> int:
+    return dispatch_once(desk.database, broker, window, repair_seconds)
+
+
+def queue_many(desk: Desk, count: int) -> None:
+    """Jobs and nudges as `submit` leaves them, by two statements."""
+    desk.sql(
+        "insert into jobs (id, project_id, state, lane, source, model, options, tags, metadata, max_attempts, run_at)"
+        " select 'job_' || lpad(n::text, 6, '0'), :project, 'queued', 'standard', '{}', 'm', '{}', '{}', '{}', 5,"
+        " now() - make_interval(secs => :count - n) from generate_series(1, :count) n",
+        project=PROJECT,
+        count=count,
+    )
+    desk.sql("insert into outbox (job_id, lane, run_at) select id, lane, run_at from jobs order by run_at")
+
+
+def test_nudges_are_published_in_order_and_kept_until_the_claim(desk: Desk, broker: Broker, redis: Redis) -> None:
+    jobs = [desk.submit() for _ in range(3)]
+
+    assert dispatch(desk, broker) == 3
+    assert dispatch(desk, broker) == 0
+    assert messages(redis) == jobs
+    nudge = desk.nudge(jobs[0])
+    assert nudge is not None
+    assert nudge.published_at is not None
+
+
+def test_five_thousand_queued_jobs_never_put_more_than_a_window_into_redis(
+    desk: Desk, broker: Broker, redis: Redis
+) -> None:
+    count = 5000
+    queue_many(desk, count)
+    taken: list[str] = []
+    while len(taken) < count:
+        dispatch(desk, broker)
+        batch = messages(redis)
+        assert 0 < len(batch) <= WINDOW
+        redis.delete(STANDARD)
+        desk.sql("update jobs set state = 'running' where id = any(:ids)", ids=batch)
+        desk.sql("delete from outbox where job_id = any(:ids)", ids=batch)
+        taken += batch
+
+    assert taken == [f"job_{number:06}" for number in range(1, count + 1)]
+    assert dispatch(desk, broker) == 0
+    with desk.database.transaction() as session:
+        assert session.scalar(select(func.count()).select_from(OutboxRow)) == 0
+
+
+def test_the_window_is_each_lanes_own(desk: Desk, broker: Broker, redis: Redis) -> None:
+    for lane in Lane:
+        for _ in range(4):
+            desk.submit(lane=lane)
+
+    assert dispatch(desk, broker, window=3) == 9
+    assert [redis.llen(QUEUES[lane]) for lane in Lane] == [3, 3, 3]
+
+
+def test_a_job_that_is_not_due_is_not_published(desk: Desk, broker: Broker) -> None:
+    desk.submit()
+    desk.sql("update outbox set run_at = now() + interval '1 minute'")
+
+    assert dispatch(desk, broker) == 0
+
+
+def test_while_another_publisher_is_at_work_nothing_is_published(desk: Desk, broker: Broker) -> None:
+    desk.submit()
+    with desk.database.transaction() as other:
+        other.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": DISPATCH_LOCK})
+        assert dispatch(desk, broker) == 0
+
+    assert dispatch(desk, broker) == 1
+
+
+def test_messages_that_redis_lost_are_published_again(desk: Desk, broker: Broker, redis: Redis) -> None:
+    jobs = [desk.submit() for _ in range(3)]
+    dispatch(desk, broker)
+    redis.flushall()
+
+    assert dispatch(desk, broker) == 0, "not before the repair delay is over"
+    desk.sql("update outbox set published_at = published_at - interval '31 seconds'")
+    assert dispatch(desk, broker) == 3
+    assert sorted(messages(redis)) == sorted(jobs)
+
+
+def test_a_message_lost_among_others_is_published_again_after_ten_times_the_delay(
+    desk: Desk, broker: Broker, redis: Redis
+) -> None:
+    lost, waiting = desk.submit(), desk.submit()
+    dispatch(desk, broker)
+    redis.rpop(STANDARD)
+    desk.sql("update outbox set published_at = published_at - interval '31 seconds' where job_id = :id", id=lost)
+    assert dispatch(desk, broker) == 0
+
+    desk.sql("update outbox set published_at = published_at - interval '300 seconds' where job_id = :id", id=lost)
+    assert dispatch(desk, broker) == 1
+    assert messages(redis) == [waiting, lost]
+
+
+def test_the_repair_stays_within_the_window(desk: Desk, broker: Broker, redis: Redis) -> None:
+    for _ in range(6):
+        desk.submit()
+    dispatch(desk, broker, window=6)
+    redis.flushall()
+    desk.submit()
+
+    assert dispatch(desk, broker, window=4, repair_seconds=0) == 4
+    assert redis.llen(STANDARD) == 4
+
+
+def test_a_nudge_that_comes_twice_starts_one_attempt(desk: Desk, broker: Broker, redis: Redis) -> None:
+    identity = desk.submit()
+    dispatch(desk, broker)
+    redis.flushall()
+    dispatch(desk, broker, repair_seconds=0)
+
+    assert desk.try_claim(identity) is not None
+    assert desk.try_claim(identity) is None
+
+
+def test_while_redis_is_down_jobs_are_accepted_and_afterwards_the_backlog_drains(desk: Desk) -> None:
+    home = Path(tempfile.mkdtemp(prefix="styleflow-redis-"))
+    with ExitStack() as cleanup:
+        cleanup.callback(shutil.rmtree, socket_folder(home), ignore_errors=True)
+        cleanup.callback(shutil.rmtree, home, ignore_errors=True)
+        server = start_redis(home)
+        cleanup.callback(server.stop)
+        broker = Broker(server.url)
+        cleanup.callback(broker.close)
+        desk.submit()
+        assert dispatch(desk, broker) == 1
+        server.stop()
+
+        jobs = [desk.submit() for _ in range(3)]
+        for _ in range(2):
+            with pytest.raises(DependencyUnavailable):
+                dispatch(desk, broker)
+        assert desk.claim(jobs[0]).job_id == jobs[0], "workers that look for themselves go on"
+
+        server = start_redis(home)
+        cleanup.callback(server.stop)
+        assert dispatch(desk, broker) == 2
+        assert broker.waiting(Lane.STANDARD) == 3
+
+
+class FailsAfter(Broker):
+    """A broker whose connection breaks after some messages."""
+
+    def __init__(self, redis_url: str, messages: int) -> None:
+        super().__init__(redis_url)
+        self.left = messages
+
+    def publish(self, lane: str, job_id: str) -> None:
+        if self.left == 0:
+            raise DependencyUnavailable
+        self.left -= 1
+        super().publish(lane, job_id)
+
+
+def test_what_was_published_before_the_broker_broke_is_not_published_twice(
+    desk: Desk, broker: Broker, redis: Redis, redis_url: str
+) -> None:
+    jobs = [desk.submit() for _ in range(5)]
+    breaking = FailsAfter(redis_url, messages=2)
+
+    with pytest.raises(DependencyUnavailable):
+        dispatch(desk, breaking)
+    breaking.close()
+
+    assert dispatch(desk, broker) == 3
+    assert messages(redis) == jobs

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from styleflow.errors import DependencyUnavailable
+from worker.duties import Duty
+
+
+def test_a_duty_that_did_something_is_due_again_at_once() -> None:
+    duty = Duty("any", 1000.0, lambda: 3)
+
+    assert [duty.tick(), duty.tick()] == [True, True]
+
+
+def test_a_duty_with_nothing_to_do_waits_for_its_time() -> None:
+    runs: list[int] = []
+    duty = Duty("any", 1000.0, lambda: len(runs) if runs.append(1) else 0)
+
+    assert [duty.tick(), duty.tick()] == [False, False]
+    assert len(runs) == 1
+
+
+def test_a_duty_that_meets_trouble_goes_on_later() -> None:
+    def broken() -> int:
+        raise DependencyUnavailable("the broker does not answer")
+
+    duty = Duty("dispatch", 0.0, broken)
+
+    assert [duty.tick(), duty.tick()] == [False, False]
+
+
+def test_a_bug_in_a_duty_is_not_hidden() -> None:
+    duty = Duty("any", 0.0, lambda: 1 // 0)
+
+    with pytest.raises(ZeroDivisionError):
+        duty.tick()

@@ -1,0 +1,27 @@
+"""`python -m worker --lanes realtime,standard,bulk`: one slot."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from styleflow.jobs.state import Lane
+from styleflow.logging import configure_logging
+from styleflow.settings import Settings
+from worker.app import run
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m worker", description="Carry out jobs, one at a time.")
+    parser.add_argument("--lanes", default=",".join(Lane), help="lanes to serve, most urgent first")
+    lanes = tuple(Lane(name) for name in parser.parse_args().lanes.split(","))
+    settings = Settings()
+    configure_logging(settings.log_format)
+    # torch and the decoder are imported only now: a wrong argument is refused before seconds are spent on them
+    from worker.analyzer import load_analyzer
+
+    return run(settings, lanes, load_analyzer)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

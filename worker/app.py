@@ -1,0 +1,105 @@
+"""The worker process: a Celery worker with one slot, a thread that says it is alive, and the detector loaded once.
+
+The pool is `threads` with a concurrency of one, not prefork: CUDA does not survive a fork, one process is one thing to
+kill, and the child that may die of a video is the decoder's sandbox, not the worker. One process a slot; start several.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import threading
+from collections.abc import Callable
+
+import structlog
+from celery import Celery, signals
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from styleflow import broker
+from styleflow.database import Database
+from styleflow.ids import new_id
+from styleflow.jobs import workers
+from styleflow.settings import Settings
+from worker import tasks
+from worker.execution import Analyzer, Execution
+from worker.installation import own_bucket, sources
+from worker.slot import Slot
+
+log = structlog.get_logger(__name__)
+
+
+def run(settings: Settings, lanes: tuple[str, ...], load: Callable[[Settings], Analyzer]) -> int:
+    """Serve the lanes until told to stop; returns the exit code. Loads the analyzer before taking any work."""
+    analyzer = load(settings)
+    stopping = threading.Event()
+    name = f"{socket.gethostname()}-{os.getpid()}-{new_id('w')[-6:].lower()}"
+    database = Database(settings.database_url, pool_size=4, application=f"styleflow-worker-{name}")
+    slot = Slot(_execution(settings, database, analyzer, name, stopping), lanes, poll_seconds=settings.poll_seconds)
+    presence = threading.Thread(
+        target=_keep_present, args=(database, slot, name, lanes, analyzer, stopping, settings), daemon=True
+    )
+    presence.start()
+    app = broker.celery_app(settings.redis_url)
+    tasks.register(app, slot)
+    code = _serve(app, name, lanes, stopping)
+    stopping.set()
+    presence.join(timeout=5)
+    database.close()
+    return code
+
+
+def _execution(
+    settings: Settings, database: Database, analyzer: Analyzer, name: str, stopping: threading.Event
+) -> Execution:
+    bucket = own_bucket(settings)
+    return Execution(
+        database=database,
+        bucket=bucket,
+        sources=sources(settings, bucket),
+        analyzer=analyzer,
+        worker=name,
+        lease_seconds=settings.lease_seconds,
+        heartbeat_seconds=min(settings.heartbeat_seconds, settings.lease_seconds / 4),
+        stopping=stopping,
+    )
+
+
+def _serve(app: Celery, name: str, lanes: tuple[str, ...], stopping: threading.Event) -> int:
+    """Celery's worker in this process; SIGTERM and SIGINT end it after the running job was given back."""
+    signals.worker_shutting_down.connect(lambda **_: stopping.set(), weak=False)
+    worker = app.Worker(
+        hostname=f"{name}@styleflow",
+        pool_cls="threads",
+        concurrency=1,
+        queues=[broker.QUEUES[lane] for lane in lanes],
+        loglevel="WARNING",
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+def _keep_present(
+    database: Database,
+    slot: Slot,
+    name: str,
+    lanes: tuple[str, ...],
+    analyzer: Analyzer,
+    stopping: threading.Event,
+    settings: Settings,
+) -> None:
+    """Say every few seconds that this worker lives, and look for work that no nudge announced."""
+    pause = min(10.0, settings.poll_seconds)
+    while not stopping.is_set():
+        try:
+            with database.transaction() as session:
+                workers.seen(session, name, lanes=lanes, models=analyzer.models, device=analyzer.device)
+        except (DBAPIError, PoolTimeout) as error:
+            log.warning("presence_failed", error=type(error).__name__)
+        while slot.look():
+            pass
+        stopping.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311  spreads the workers' polls, guards nothing

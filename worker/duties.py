@@ -1,0 +1,166 @@
+"""`python -m worker.duties`: the light worker. Recurring duties, on PostgreSQL's clock, without torch.
+
+One process at a time leads (a PostgreSQL advisory lock) and runs dispatch, rescue and retention, so they go on when
+Redis is down. Webhook deliveries are claimed row by row and run in every light worker.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import psycopg
+import structlog
+from cryptography.fernet import InvalidToken
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from styleflow.api_keys import SecretBox
+
+from styleflow.broker import Broker
+from styleflow.database import DISPATCH_CHANNEL, JOB_CHANNEL, Database
+from styleflow.errors import StyleFlowError
+from styleflow.jobs import dispatch, rescue, retention
+from styleflow.logging import configure_logging
+from styleflow.settings import Settings
+from styleflow.webhooks import delivery
+from worker.installation import egress, own_bucket
+
+log = structlog.get_logger(__name__)
+
+LEADER_LOCK = 727_002
+TROUBLE = (DBAPIError, PoolTimeout, psycopg.Error, StyleFlowError, InvalidToken, OSError)
+"""What a duty may meet when a neighbour is away: it is logged and the duty runs again."""
+
+
+@dataclass
+class Duty:
+    """Something to do again and again. `run` returns how much it did; a busy duty is repeated at once."""
+
+    name: str
+    every_seconds: float
+    run: Callable[[], int]
+    due_at: float = field(default=0.0)
+
+    def tick(self) -> bool:
+        """Run when due. True when it did something and may have more to do."""
+        if time.monotonic() < self.due_at:
+            return False
+        try:
+            done = self.run()
+        except TROUBLE as error:
+            log.warning("duty_failed", duty=self.name, error=type(error).__name__, detail=str(error)[:200])
+            done = 0
+        self.due_at = time.monotonic() + (0.0 if done else self.every_seconds)
+        return done > 0
+
+
+def led_duties(settings: Settings, database: Database) -> list[Duty]:
+    """The duties of which one process at a time may be in charge."""
+    broker = Broker(settings.redis_url)
+    bucket = own_bucket(settings)
+    keep = retention.Keep(
+        source_hours=settings.source_hours, frames_days=settings.frames_days, events_days=settings.events_days
+    )
+
+    def rescued() -> int:
+        with database.transaction() as session:
+            return rescue.sweep(session).total
+
+    def forgotten() -> int:
+        with database.transaction() as session:
+            return retention.sweep(session, keep, bucket.delete).total
+
+    return [
+        Duty(
+            "dispatch",
+            1.0,
+            lambda: dispatch.dispatch_once(
+                database, broker, window=settings.nudge_window, repair_seconds=settings.nudge_repair_seconds
+            ),
+        ),
+        Duty("rescue", settings.rescue_seconds, rescued),
+        Duty("retention", 600.0, forgotten),
+    ]
+
+
+def lead(settings: Settings, database: Database, stopping: threading.Event) -> None:
+    """Become the leader, do the duties until told to stop; when the lock's connection breaks, try again."""
+    duties = led_duties(settings, database)
+    while not stopping.is_set():
+        try:
+            with database.listener() as connection:
+                if not _locked(connection):
+                    stopping.wait(1.0)
+                    continue
+                log.info("leading")
+                connection.execute(f"listen {DISPATCH_CHANNEL}")
+                _do(duties, connection, stopping)
+        except TROUBLE as error:
+            log.warning("leadership_lost", error=type(error).__name__)
+            stopping.wait(1.0)
+
+
+def deliver(settings: Settings, database: Database, stopping: threading.Event) -> None:
+    """Send what is due to webhook endpoints; woken by every job that settles."""
+    outside = egress(settings)
+    secrets = SecretBox(settings.secret_key.get_secret_value())
+    deliverer = delivery.Deliverer(
+        database,
+        outside,
+        secrets,
+        concurrency=settings.webhook_concurrency,
+        timeout_seconds=settings.webhook_timeout_seconds,
+    )
+    duty = Duty("delivery", 1.0, lambda: deliverer.deliver_due(settings.webhook_concurrency))
+    with deliverer:
+        while not stopping.is_set():
+            try:
+                with database.listener() as connection:
+                    connection.execute(f"listen {JOB_CHANNEL}")
+                    _do([duty], connection, stopping)
+            except TROUBLE as error:
+                log.warning("delivery_interrupted", error=type(error).__name__)
+                stopping.wait(1.0)
+
+
+def _locked(connection: psycopg.Connection[tuple[object, ...]]) -> bool:
+    row = connection.execute("select pg_try_advisory_lock(%s)", (LEADER_LOCK,)).fetchone()
+    return bool(row and row[0])
+
+
+def _do(duties: list[Duty], connection: psycopg.Connection[tuple[object, ...]], stopping: threading.Event) -> None:
+    """Work through what is due; a notification makes the first duty due at once. Ends when told to stop."""
+    while not stopping.is_set():
+        worked = [duty.tick() for duty in duties]
+        if not any(worked):
+            for _ in connection.notifies(timeout=0.5, stop_after=1):
+                duties[0].due_at = 0.0
+
+
+def main() -> int:
+    settings = Settings()
+    configure_logging(settings.log_format)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    database = Database(
+        settings.database_url, pool_size=4 + settings.webhook_concurrency, application="styleflow-duties"
+    )
+    threads = [
+        threading.Thread(target=target, args=(settings, database, stopping), name=target.__name__)
+        for target in (lead, deliver)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    database.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""One job: claim, fetch, analyze, store, settle.
+
+Two short transactions and the heartbeats; none is open while pixels move.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from styleflow.database import Database
+from styleflow.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    InternalFailure,
+    JobError,
+    LeaseLost,
+    ModelUnavailable,
+    PackError,
+    Released,
+    StyleFlowError,
+    UnknownModel,
+)
+from styleflow.jobs import progress
+from styleflow.jobs.queries import Claim, claim
+from styleflow.report import VideoReport, report_to_json
+from styleflow.storage.bucket import Bucket
+from styleflow.storage.keys import report_key
+from styleflow.telemetry import ATTEMPTS_ENDED, FENCED_COMMITS
+from worker.fetch import FetchedVideo, Sources, fetch
+from worker.lease import Lease
+
+log = structlog.get_logger(__name__)
+
+
+class Analyzer(Protocol):
+    """What turns a file into a report. The detector in production; tests and drills put a stub in its place."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The `name@version` of every pack that is loaded."""
+        ...
+
+    @property
+    def device(self) -> str: ...
+
+    def analyze(
+        self,
+        video: FetchedVideo,
+        model: str,
+        options: Mapping[str, Any],
+        *,
+        report_progress: Callable[[dict[str, Any]], None],
+        checkpoint: Callable[[], None],
+    ) -> VideoReport: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """Everything that carrying out a job needs."""
+
+    database: Database
+    bucket: Bucket
+    sources: Sources
+    analyzer: Analyzer
+    worker: str
+    lease_seconds: float
+    heartbeat_seconds: float
+    stopping: threading.Event
+
+    def run(self, *, job_id: str | None = None, lanes: tuple[str, ...] = ()) -> bool:
+        """Carry out the named job, or any due one of the lanes. False when there was nothing to claim."""
+        with self.database.transaction() as session:
+            held = claim(session, worker=self.worker, lease_seconds=self.lease_seconds, job_id=job_id, lanes=lanes)
+        if held is None:
+            return False
+        structlog.contextvars.bind_contextvars(job_id=held.job_id, attempt=held.attempt)
+        try:
+            self._carry_out(held)
+        finally:
+            structlog.contextvars.clear_contextvars()
+        return True
+
+    def _carry_out(self, held: Claim) -> None:
+        with Lease(
+            self.database,
+            held,
+            lease_seconds=self.lease_seconds,
+            heartbeat_seconds=self.heartbeat_seconds,
+            stopping=self.stopping,
+        ) as lease:
+            ended = self._attempt(held, lease)
+        ATTEMPTS_ENDED.labels(ended=ended).inc()
+        log.info("attempt_ended", ended=ended)
+
+    def _attempt(self, held: Claim, lease: Lease) -> str:
+        """How the attempt ended; every way out of the work is settled here, once."""
+        try:
+            report, key = self._produce(held, lease)
+            self._settle(lease, lambda session: progress.succeed(session, held.job_id, held.token, report, key))
+        except LeaseLost:
+            FENCED_COMMITS.inc()
+            return "lost"
+        except Cancelled:
+            return self._settle_quietly(
+                lease, "canceled", lambda session: progress.cancel(session, held.job_id, held.token)
+            )
+        except Released:
+            return self._settle_quietly(
+                lease, "released", lambda session: progress.release(session, held.job_id, held.token)
+            )
+        except Exception as error:
+            failure = as_job_error(error)
+            log.warning("attempt_failed", code=failure.code, exc_info=not isinstance(error, JobError))
+            return self._settle_quietly(
+                lease, "failed", lambda session: progress.fail(session, held.job_id, held.token, failure)
+            )
+        return "succeeded"
+
+    def _produce(self, held: Claim, lease: Lease) -> tuple[VideoReport, str]:
+        """Fetch, analyze, store. The stored object's key holds the fencing token, so attempts never share one."""
+        lease.check()
+        with tempfile.TemporaryDirectory(prefix="styleflow-job-") as folder:
+            lease.report({"phase": "fetching"})
+            started = time.monotonic()
+            video = fetch(held.source, self.sources, Path(folder), lease.check)
+            fetch_ms = round((time.monotonic() - started) * 1000)
+            report = self.analyzer.analyze(
+                video, held.model, held.options, report_progress=lease.report, checkpoint=lease.check
+            )
+        lease.check()
+        key = report_key(held.job_id, held.token)
+        body = report_to_json(report)
+        body["timing_ms"] = {"fetch": fetch_ms, **body["timing_ms"]}
+        self.bucket.put(key, json.dumps(body, separators=(",", ":")).encode(), "application/json")
+        return report, key
+
+    def _settle(self, lease: Lease, write: Callable[[Session], object]) -> None:
+        """One transaction; a database that is away for a moment is asked again for as long as the lease may hold."""
+        while True:
+            try:
+                with self.database.transaction() as session:
+                    write(session)
+            except (DBAPIError, PoolTimeout) as error:
+                if lease.age() > self.lease_seconds:
+                    raise LeaseLost("the database was away for longer than the lease") from error
+                log.warning("settle_delayed", error=type(error).__name__)
+                time.sleep(min(0.5, self.lease_seconds / 10))
+            else:
+                return
+
+    def _settle_quietly(self, lease: Lease, ended: str, write: Callable[[Session], object]) -> str:
+        """Settle an attempt without a result; when the lease is gone meanwhile, whoever took over settles."""
+        with suppress(LeaseLost):
+            self._settle(lease, write)
+            return ended
+        FENCED_COMMITS.inc()
+        return "lost"
+
+
+def as_job_error(error: Exception) -> StyleFlowError:
+    """What the job is told. A message of our own tree is for callers; of anything else only the kind is said."""
+    match error:
+        case JobError() | DeadlineExceeded():
+            return error
+        case PackError() | UnknownModel():
+            return ModelUnavailable(str(error))
+        case _:
+            return InternalFailure(f"unexpected {type(error).__name__} while working on the video")

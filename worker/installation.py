@@ -1,0 +1,39 @@
+"""From settings to the things that a worker works with. This door's own; rooms get values."""
+
+from __future__ import annotations
+
+from styleflow.egress import Egress, EgressPolicy
+
+from styleflow.settings import Settings
+from styleflow.storage.bucket import Bucket
+from styleflow.storage.connect import open_bucket
+from worker.fetch import Sources
+
+
+def own_bucket(settings: Settings) -> Bucket:
+    return _bucket(settings, settings.bucket_url)
+
+
+def egress(settings: Settings) -> Egress:
+    return Egress(
+        EgressPolicy(
+            allow_http=settings.egress_allow_http,
+            allow_loopback=settings.egress_allow_loopback,
+            connect_to=tuple(settings.egress_connect_to),
+            ca_file=settings.egress_ca_file,
+        )
+    )
+
+
+def sources(settings: Settings, bucket: Bucket) -> Sources:
+    """The service's own bucket, the allowed other ones by name, and the web."""
+    return Sources(
+        bucket=bucket,
+        bucket_named=lambda name: bucket if name == bucket.name else _bucket(settings, f"s3://{name}"),
+        egress=egress(settings),
+        max_bytes=settings.max_media_bytes,
+    )
+
+
+def _bucket(settings: Settings, url: str) -> Bucket:
+    return open_bucket(url, endpoint_url=settings.s3_endpoint_url, region=settings.s3_region)

@@ -1,0 +1,57 @@
+"""The one job that a worker process carries out at a time, however it was told of it: by a nudge or by looking."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from worker.execution import Execution
+
+log = structlog.get_logger(__name__)
+
+
+class Slot:
+    """Runs one job at a time. Looks for work by itself after a while without nudges.
+
+    Celery workers are known to stay deaf after their broker came back (celery/celery#10302); looking cures that, and
+    keeps a backlog draining while there is no broker at all.
+    """
+
+    def __init__(self, execution: Execution, lanes: tuple[str, ...], *, poll_seconds: float) -> None:
+        self._execution = execution
+        self._lanes = lanes
+        self._poll_seconds = poll_seconds
+        self._busy = threading.Lock()
+        self._active_at = time.monotonic()
+
+    def run(self, job_id: str) -> None:
+        """Carry out the nudged job, if it is still there to be claimed. Errors end here: the row keeps the promise."""
+        with self._busy:
+            self._guarded(job_id=job_id)
+
+    def look(self) -> bool:
+        """Claim any due job when idle for long enough. True when one was carried out."""
+        if time.monotonic() - self._active_at < self._poll_seconds or not self._busy.acquire(blocking=False):
+            return False
+        try:
+            return self._guarded(lanes=self._lanes, keep_looking=True)
+        finally:
+            self._busy.release()
+
+    def _guarded(self, *, job_id: str | None = None, lanes: tuple[str, ...] = (), keep_looking: bool = False) -> bool:
+        if self._execution.stopping.is_set():
+            return False
+        found = False
+        try:
+            found = self._execution.run(job_id=job_id, lanes=lanes)
+        except (DBAPIError, PoolTimeout) as error:
+            log.warning("claim_failed", error=type(error).__name__)
+        finally:
+            # a look that found work is followed by the next at once: there may be a backlog and no broker
+            if not (keep_looking and found):
+                self._active_at = time.monotonic()
+        return found
