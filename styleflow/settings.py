@@ -32,6 +32,7 @@ class Settings(BaseSettings):
     secret_key: SecretStr = SecretStr("")
     source_buckets: list[str] = Field(default_factory=list)
     compat_predict: bool = False
+    predict_wait_seconds: float = 300.0
     egress_allow_http: bool = False
     egress_allow_loopback: bool = False
     egress_connect_to: list[str] = Field(default_factory=list)

@@ -18,8 +18,8 @@ import structlog
 from cryptography.fernet import InvalidToken
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from styleflow.api_keys import SecretBox
 
+from styleflow.api_keys import SecretBox
 from styleflow.broker import Broker
 from styleflow.database import DISPATCH_CHANNEL, JOB_CHANNEL, Database
 from styleflow.errors import StyleFlowError

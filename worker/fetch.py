@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from styleflow.egress import Egress
-
 from styleflow.errors import SourceChanged, SourceForbidden, TooLarge
 from styleflow.storage.bucket import Bucket
 

@@ -14,6 +14,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 import av
+
+# PyAV loads this at the first `open`; the child has then given up the right to read its own installation.
+import av.subtitles.stream
 import numpy as np
 from av.error import ArgumentError
 from av.video.reformatter import VideoReformatter
@@ -46,8 +49,8 @@ def typed_errors() -> Iterator[None]:
     """Any failure of the decoder becomes a MediaError."""
     try:
         yield
-    except MediaError:
-        raise
+    except (MediaError, ImportError):
+        raise  # an installation that cannot be read is no fault of the video
     except MemoryError as error:
         raise ResolutionLimit("Decoding the video needs more memory than is allowed.") from error
     except Exception as error:  # damaged files make PyAV raise UnicodeDecodeError, IndexError and more
@@ -72,7 +75,7 @@ def open_container(fd: int, limits: MediaLimits) -> InputContainer:
                 "format_whitelist": ",".join(sorted(limits.containers)),
             },
         )
-    except MemoryError:
+    except (MemoryError, ImportError):
         raise
     except ArgumentError as error:  # how FFmpeg says that a demuxer is not on its list
         raise ContainerUnsupported from error

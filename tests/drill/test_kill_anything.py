@@ -154,7 +154,8 @@ def test_300_jobs_survive_50_kills_10_zombies_and_2_database_restarts(home: Path
     drill = Drill(home, seed=20261120)
     try:
         drill.submit_all()
-        actions: list[Callable[[], bool]] = [drill.kill] * KILLS + [drill.freeze] * ZOMBIES + [drill.cut_postgres] * RESTARTS
+        actions: list[Callable[[], bool]] = []
+        actions += [drill.kill] * KILLS + [drill.freeze] * ZOMBIES + [drill.cut_postgres] * RESTARTS
         drill.random.shuffle(actions)
         started = time.monotonic()
         while drill.unfinished() or actions or drill.frozen:

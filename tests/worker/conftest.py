@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from styleflow.egress import Egress, EgressPolicy
 
 from styleflow import api_keys
 from styleflow.database import Database
+from styleflow.egress import Egress, EgressPolicy
 from styleflow.jobs import intake
 from styleflow.jobs.intake import NewJob
 from styleflow.report import VideoReport

@@ -1,0 +1,66 @@
+"""Who is calling, and may they: the API key in a header becomes a principal with scopes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import structlog
+from fastapi import Depends, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+
+from api.dependencies import ServicesDep
+from styleflow import api_keys
+from styleflow.api_keys import Principal
+from styleflow.errors import ForbiddenScope, Unauthenticated
+
+COMPAT_PROJECT = "compat"
+
+_BEARER = HTTPBearer(auto_error=False, scheme_name="bearer", description="`Authorization: Bearer sfk_live_…`")
+_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="header", description="`X-API-Key: sfk_live_…`")
+
+
+def _authenticated(
+    services: ServicesDep,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+    header: Annotated[str | None, Security(_HEADER)],
+) -> Principal:
+    presented = bearer.credentials if bearer else header
+    if not presented:
+        raise Unauthenticated("Send an API key: Authorization: Bearer sfk_live_…")
+    with services.database.transaction() as session:
+        return api_keys.authenticate(session, services.pepper, presented)
+
+
+def _with_scope(scope: str) -> Callable[[Principal], Principal]:
+    async def allowed(principal: Annotated[Principal, Depends(_authenticated)]) -> Principal:
+        structlog.contextvars.bind_contextvars(project=principal.project_id)
+        if scope not in principal.scopes:
+            raise ForbiddenScope(f"This API key lacks the scope {scope}.")
+        return principal
+
+    return allowed  # type: ignore[return-value]  # FastAPI awaits it; the routes see a Principal
+
+
+MAY_READ_JOBS = Depends(_with_scope("jobs:read"))
+"""For routes that need nothing of the caller but the scope."""
+
+JobsWriter = Annotated[Principal, Depends(_with_scope("jobs:write"))]
+JobsReader = Annotated[Principal, Depends(_with_scope("jobs:read"))]
+EvidenceReader = Annotated[Principal, Depends(_with_scope("evidence:read"))]
+WebhooksManager = Annotated[Principal, Depends(_with_scope("webhooks:manage"))]
+
+
+def compat_project(
+    services: ServicesDep,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+    header: Annotated[str | None, Security(_HEADER)],
+) -> str:
+    """The project of `/predict`: the key's, or, where the operator opened that door, one for all callers."""
+    if services.settings.compat_predict and not bearer and not header:
+        with services.database.transaction() as session:
+            return api_keys.ensure_project(session, COMPAT_PROJECT).id
+    principal = _authenticated(services, bearer, header)
+    if "jobs:write" not in principal.scopes:
+        raise ForbiddenScope("This API key lacks the scope jobs:write.")
+    return principal.project_id

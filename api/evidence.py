@@ -1,0 +1,159 @@
+"""A job's result and what backs it: tracks, frames, the whole report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from sqlalchemy.orm import Session
+
+from api import shapes
+from api.answers import ok
+from api.auth import EvidenceReader, JobsReader
+from api.dependencies import Services, ServicesDep
+from api.documented import WITH_KEY, problems
+from api.evidence_rows import get_result, get_track, list_tracks, read_slice, track_spans
+from api.frame_slices import Slice, next_slices
+from api.pages import clamp_limit, link_header, page
+from api.schemas.evidence import FramePage, FrameQuery, Result, Track, TrackList
+from styleflow.errors import Erased, SourceNotFound
+from styleflow.jobs import queries
+from styleflow.tables import ResultRow
+
+MAX_FRAMES = 1000
+IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
+
+router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["evidence"])
+_ERRORS = (*WITH_KEY, "not_found", "erased", "result_not_ready")
+
+
+def _result(session: Session, project_id: str, job_id: str) -> ResultRow:
+    """Raises NotFound, Erased and ResultNotReady."""
+    return get_result(session, queries.get_job(session, project_id, job_id))
+
+
+@router.get(
+    "/result",
+    operation_id="getResult",
+    summary="Read the answer about the video",
+    response_model=Result,
+    responses={**problems(*_ERRORS), 304: {"description": "You have it already; it never changes."}},
+)
+def read_result(
+    job_id: str,
+    principal: JobsReader,
+    services: ServicesDep,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """A result never changes once it is there, so it may be kept."""
+    with services.database.transaction() as session:
+        row = _result(session, principal.project_id, job_id)
+    headers = {**IMMUTABLE, "ETag": f'"{job_id}.result.{row.token}"'}
+    if shapes.etag_matches(if_none_match, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return ok(shapes.result(job_id, row.report), headers)
+
+
+@router.get(
+    "/tracks",
+    operation_id="listTracks",
+    summary="List the faces that were followed",
+    response_model=TrackList,
+    responses=problems(*_ERRORS),
+)
+def read_tracks(job_id: str, principal: EvidenceReader, services: ServicesDep) -> Response:
+    """Each with its clips and, where the weights are calibrated, their scores."""
+    with services.database.transaction() as session:
+        result = _result(session, principal.project_id, job_id)
+        summaries = list_tracks(result)
+    return ok(TrackList(data=[shapes.track(job_id, summary) for summary in summaries]), IMMUTABLE)
+
+
+@router.get(
+    "/tracks/{track_id}",
+    operation_id="getTrack",
+    summary="Read one face",
+    response_model=Track,
+    responses=problems(*_ERRORS),
+)
+def read_track(job_id: str, track_id: str, principal: EvidenceReader, services: ServicesDep) -> Response:
+    """With its clips."""
+    with services.database.transaction() as session:
+        summary = get_track(_result(session, principal.project_id, job_id), track_id)
+    return ok(shapes.track(job_id, summary), IMMUTABLE)
+
+
+@router.get(
+    "/frames",
+    operation_id="listFrames",
+    summary="Page through the evidence frame by frame",
+    response_model=FramePage,
+    responses=problems(*_ERRORS, "invalid_request", "cursor_mismatch"),
+)
+def read_frames(
+    request: Request,
+    job_id: str,
+    query: Annotated[FrameQuery, Query()],
+    principal: EvidenceReader,
+    services: ServicesDep,
+) -> Response:
+    """Box, score, style flow per level and temporal attention of each face in each frame, track by track."""
+    now = datetime.now(UTC).timestamp()
+    bound = {**query.model_dump(mode="json", exclude={"limit", "cursor"}), "list": "frames", "of": job_id}
+    start = (0, 0)
+    if query.cursor is not None:
+        position, offset = services.cursors.open(query.cursor, bound, now)
+        start = (int(position), int(offset))
+    with services.database.transaction() as session:
+        result = _result(session, principal.project_id, job_id)
+        spans = track_spans(session, result, query.track_id, query.from_ms, query.to_ms)
+        slices, following = next_slices(spans, start, clamp_limit(query.limit, MAX_FRAMES))
+        rows = [row for part in slices for row in _rows(session, job_id, part)]
+    cursor = None if following is None else services.cursors.seal(following, bound, now)
+    headers = {**IMMUTABLE, **link_header(request.url.path, request.query_params.multi_items(), cursor)}
+    return JSONResponse(page(rows, cursor), headers=headers)
+
+
+def _rows(session: Session, job_id: str, part: Slice) -> list[dict[str, object]]:
+    return shapes.frames(part.track_id, read_slice(session, job_id, part))
+
+
+@router.get(
+    "/report",
+    operation_id="getReport",
+    summary="Read the whole report, frames included",
+    response_class=JSONResponse,
+    responses=problems(*_ERRORS),
+)
+def read_report(job_id: str, principal: EvidenceReader, services: ServicesDep) -> Response:
+    """The report exactly as the worker wrote it; times are seconds."""
+    with services.database.transaction() as session:
+        row = _result(session, principal.project_id, job_id)
+    headers = {**IMMUTABLE, "ETag": f'"{job_id}.report.{row.token}"'}
+    chunks = _opened(services, row.report_key) if row.report_key else None
+    if chunks is None:
+        raise Erased("The whole report was kept for its time and then deleted; its summary is at /result.")
+    return StreamingResponse(chunks, media_type="application/json", headers=headers)
+
+
+def _opened(services: Services, key: str) -> Iterator[bytes] | None:
+    """The object's chunks, the first one read already, so that a missing object is known before the answer starts."""
+
+    def read() -> Iterator[bytes]:
+        with services.bucket.open(key) as chunks:
+            yield from chunks
+
+    reading = read()
+    try:
+        first = next(reading, b"")
+    except SourceNotFound:
+        return None
+
+    def whole() -> Iterator[bytes]:
+        yield first
+        yield from reading
+
+    return whole()

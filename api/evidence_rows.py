@@ -1,0 +1,90 @@
+"""The rows behind results and evidence. Only the slices that a page shows are read from the arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from api.frame_slices import Slice, Span
+from styleflow.errors import Erased, NotFound, ResultNotReady
+from styleflow.tables import JobRow, ResultRow, TrackRow
+
+# Times rise along a track, so the rows of an interval are neighbours: count those before it and those up to its end.
+_SPANS = text(
+    """
+    select track_id, position,
+           (select count(*) from unnest(time_seconds) as t where t < :from_seconds) as first,
+           (select count(*) from unnest(time_seconds) as t where t <= :to_seconds) as "end"
+    from tracks
+    where job_id = :job_id and (cast(:track_id as text) is null or track_id = :track_id)
+    order by position
+    """
+)
+
+_COLUMNS = (
+    "frame_index",
+    "time_seconds",
+    "detection_confidence",
+    "score",
+    "flow_coarse",
+    "flow_middle",
+    "flow_fine",
+    "attention",
+)
+
+
+def get_result(session: Session, job: JobRow) -> ResultRow:
+    """Raises ResultNotReady for a job that has not succeeded, Erased when retention took the result."""
+    row = session.get(ResultRow, job.id)
+    if row is not None:
+        return row
+    if job.state == "succeeded":
+        raise Erased("The result was kept for its time and then deleted.")
+    raise ResultNotReady(f"The job is {job.state}, so there is no result.")
+
+
+def list_tracks(result: ResultRow) -> list[Mapping[str, Any]]:
+    """Summaries in order; they are part of the result and outlive the frames."""
+    return list(result.report["tracks"])
+
+
+def get_track(result: ResultRow, track_id: str) -> Mapping[str, Any]:
+    """Raises NotFound."""
+    found = [track for track in list_tracks(result) if track["track_id"] == track_id]
+    if not found:
+        raise NotFound("The video has no face track of that id.")
+    return found[0]
+
+
+def track_spans(
+    session: Session, result: ResultRow, track_id: str | None, from_ms: int | None, to_ms: int | None
+) -> list[Span]:
+    """Which rows of each track lie in the interval (ends included). Raises NotFound, and Erased after retention."""
+    if result.report_key is None:
+        raise Erased("The frame evidence was kept for its time and then deleted.")
+    if track_id is not None:
+        get_track(result, track_id)
+    rows = session.execute(
+        _SPANS,
+        {
+            "job_id": result.job_id,
+            "track_id": track_id,
+            "from_seconds": -1.0 if from_ms is None else (from_ms - 0.5) / 1000,
+            "to_seconds": 1e12 if to_ms is None else (to_ms + 0.5) / 1000,
+        },
+    ).all()
+    return [Span(row.track_id, row.position, row.first, row.end) for row in rows]
+
+
+def read_slice(session: Session, job_id: str, part: Slice) -> dict[str, Sequence[Any]]:
+    """The columns of those rows; `box` holds four values a row."""
+    first, last = part.first + 1, part.end  # PostgreSQL counts from 1 and includes the end
+    wanted = [getattr(TrackRow, name)[first:last].label(name) for name in _COLUMNS]
+    box = TrackRow.box[4 * part.first + 1 : 4 * part.end].label("box")
+    row = session.execute(
+        select(*wanted, box).where(TrackRow.job_id == job_id, TrackRow.track_id == part.track_id)
+    ).one()
+    return dict(row._mapping)

@@ -1,0 +1,157 @@
+"""The HTTP door: `uvicorn api.main:create_app --factory`, settings from the environment."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import lru_cache
+
+import anyio.to_thread
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry, Gauge
+
+import styleflow
+from api import events, evidence, health, jobs, models, predict, problems, uploads, webhooks
+from api.backlog_metrics import BacklogCollector
+from api.dependencies import Services
+from api.documented import describe
+from api.middleware import BodyLimit, RequestScope
+from api.pages import Cursors
+from api.upload_tokens import UploadTokens
+from api.waiting import WaitingRoom
+from styleflow.api_keys import SecretBox
+from styleflow.broker import Broker
+from styleflow.database import Database
+from styleflow.egress import Egress, EgressPolicy
+from styleflow.errors import ConfigurationError, SourceNotAllowed
+from styleflow.logging import configure_logging
+from styleflow.packs import Catalog
+from styleflow.settings import Settings
+from styleflow.storage.bucket import Bucket
+from styleflow.storage.connect import open_bucket
+
+ROUTERS = (
+    jobs.router,
+    evidence.router,
+    uploads.router,
+    webhooks.router,
+    events.router,
+    models.router,
+    health.router,
+    predict.router,
+)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application. Opens nothing until it is started. Raises ConfigurationError."""
+    settings = settings or Settings()
+    if not settings.secret_key.get_secret_value():
+        raise ConfigurationError("STYLEFLOW_SECRET_KEY is not set: keys, cursors and upload addresses depend on it")
+    configure_logging(settings.log_format)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        services = open_services(settings)
+        app.state.services = services
+        # A thread for each database connection: requests then queue for a thread, where they cost nothing, and no
+        # thread ever queues for a connection.
+        anyio.to_thread.current_default_thread_limiter().total_tokens = settings.database_pool
+        services.waiting.open()
+        # What importing has made stays for good; a full collection need not look at it while requests are held up.
+        gc.collect()
+        gc.freeze()
+        try:
+            yield
+        finally:
+            close_services(services)
+
+    app = FastAPI(
+        title="StyleFlow",
+        version=styleflow.__version__,
+        lifespan=lifespan,
+        docs_url="/docs",
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    problems.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    describe(app, settings.public_url)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(RequestScope)
+    return app
+
+
+def open_services(settings: Settings) -> Services:
+    """Everything a process needs. Connects to nothing yet, so that it starts while a service behind it is down."""
+    secret = settings.secret_key.get_secret_value()
+    tokens = UploadTokens(secret, settings.public_url)
+    database = Database(settings.database_url, pool_size=settings.database_pool, application="styleflow-api")
+    bucket = _bucket(settings, settings.bucket_url, tokens)
+    metrics = CollectorRegistry()
+    metrics.register(BacklogCollector(database))
+    waiting = WaitingRoom(database)
+    held = Gauge("styleflow_waiting_requests", "Requests of this process that wait for a job.", registry=metrics)
+    held.set_function(lambda: waiting.waiting)
+    return Services(
+        settings=settings,
+        database=database,
+        bucket=bucket,
+        egress=Egress(egress_policy(settings)),
+        broker=Broker(settings.redis_url),
+        catalog=Catalog(settings.packs_directory),
+        waiting=waiting,
+        cursors=Cursors(secret),
+        upload_tokens=tokens,
+        secret_box=SecretBox(secret),
+        metrics=metrics,
+        open_source=_source_buckets(settings, bucket),
+    )
+
+
+def close_services(services: Services) -> None:
+    services.waiting.close()
+    services.broker.close()
+    services.database.close()
+
+
+def egress_policy(settings: Settings) -> EgressPolicy:
+    return EgressPolicy(
+        allow_http=settings.egress_allow_http,
+        allow_loopback=settings.egress_allow_loopback,
+        connect_to=tuple(settings.egress_connect_to),
+        ca_file=settings.egress_ca_file,
+    )
+
+
+def _bucket(settings: Settings, url: str, tokens: UploadTokens | None = None) -> Bucket:
+    def sign(method: str, key: str, seconds: int) -> str:
+        if method != "PUT" or tokens is None:
+            raise ConfigurationError("the local bucket hands out addresses for uploads only")
+        return tokens.address(key.rpartition("/")[2], int(datetime.now(UTC).timestamp()) + seconds)
+
+    return open_bucket(
+        url,
+        endpoint_url=settings.s3_endpoint_url,
+        public_endpoint_url=settings.s3_public_endpoint_url,
+        region=settings.s3_region,
+        connections=settings.database_pool,
+        sign=sign,
+    )
+
+
+def _source_buckets(settings: Settings, own: Bucket) -> Callable[[str], Bucket]:
+    @lru_cache(maxsize=64)
+    def other(name: str) -> Bucket:
+        return _bucket(settings, f"s3://{name}")
+
+    def open_source(name: str) -> Bucket:
+        if name == own.name:
+            return own
+        if name not in settings.source_buckets:
+            raise SourceNotAllowed("This bucket is not on the allow-list.")
+        return other(name)
+
+    return open_source

@@ -1,0 +1,184 @@
+"""What happens around every request: an id, the headers all answers share, limits on the body, one line of log.
+
+Plain ASGI, because these must hold for answers that the framework gives by itself, and before a body is parsed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, MutableMapping
+from time import perf_counter
+from typing import Any
+from urllib.parse import parse_qsl
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from ulid import ULID
+
+from api.problems import response_to
+from styleflow.errors import KeyInQuery, PayloadTooLarge, StyleFlowError
+from styleflow.telemetry import HTTP_SECONDS
+
+API_VERSION = "2026-12-01"
+STREAMED = re.compile(r"^/v1/uploads/[^/]+/content$")
+"""Bodies that are not read here: the route counts their bytes itself."""
+
+_SAFE_ID = re.compile(r"^[A-Za-z0-9._:/+=-]{1,64}$")
+_KEY_NAMES = frozenset({"api_key", "apikey", "api-key", "x-api-key", "access_token", "authorization"})
+_DRAIN_BYTES = 4 << 20
+_DRAIN_SECONDS = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+class RequestScope:
+    """Gives the request its id, the answer its shared headers, and any stray exception its problem."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = _request_id(Headers(scope=scope))
+        scope.setdefault("state", {})["request_id"] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        answer = _Answer(send, request_id)
+        started = perf_counter()
+        try:
+            _refuse_key_in_query(scope)
+            await self.app(scope, receive, answer.send)
+        except StyleFlowError as error:
+            await response_to(error, Request(scope))(scope, receive, answer.send)
+        except Exception as error:  # noqa: BLE001 (whatever it was, the caller gets a problem and the log the trace)
+            _log.exception("request_failed", error=type(error).__name__)
+            if not answer.status:
+                await response_to(StyleFlowError(), Request(scope))(scope, receive, answer.send)
+        finally:
+            _record(scope, answer.status, perf_counter() - started)
+
+
+class _Answer:
+    """Adds the headers that every answer has, and remembers the status."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-Id"] = self._request_id
+            headers["API-Version"] = API_VERSION
+            headers.setdefault("Cache-Control", "no-store")
+            headers.setdefault("X-Content-Type-Options", "nosniff")
+        await self._send(message)
+
+
+class BodyLimit:
+    """Reads a body up to `max_bytes` before anything parses it; one that is longer is 413 and is not kept."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or STREAMED.match(scope["path"]):
+            await self.app(scope, receive, send)
+            return
+        if _announced(scope) > self.max_bytes:
+            await self._refuse(scope, receive, send)
+            return
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            if len(body) > self.max_bytes:
+                await self._refuse(scope, receive, send)
+                return
+            if not message.get("more_body", False):
+                break
+        await self.app(scope, _replay(bytes(body), receive), send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        error = PayloadTooLarge(f"The body may have at most {self.max_bytes} bytes.")
+        await response_to(error, Request(scope))(scope, receive, closing(receive, send))
+
+
+def closing(receive: Receive, send: Send) -> Send:
+    """A `send` for an answer that comes before the body was read: it ends the connection afterwards.
+
+    A little of what is still arriving is read and dropped first. Closing a socket with unread bytes makes the kernel
+    send a reset, which can overtake the answer, and the caller would never learn why.
+    """
+
+    async def send_and_close(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message)["Connection"] = "close"
+            await send(message)
+            return
+        await send({**message, "more_body": True})
+        await drain(receive)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return send_and_close
+
+
+async def drain(receive: Receive) -> None:
+    """Read and drop a bounded part of a body, for a bounded time."""
+    dropped = 0
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while dropped < _DRAIN_BYTES:
+                message = await receive()
+                dropped += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the whole body once and then what the connection says."""
+    pending: list[MutableMapping[str, Any]] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replayed() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return replayed
+
+
+def _announced(scope: Scope) -> int:
+    """Content-Length, or 0 where there is none or it is no number."""
+    value = Headers(scope=scope).get("content-length", "")
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 20 else 0
+
+
+def _request_id(headers: Mapping[str, str]) -> str:
+    """The caller's, where it is short and plain; otherwise a new one."""
+    given = headers.get("x-request-id", "")
+    return given if _SAFE_ID.match(given) else str(ULID())
+
+
+def _refuse_key_in_query(scope: Scope) -> None:
+    """Addresses end up in logs and histories; a key in one is already half published."""
+    query = scope.get("query_string", b"").decode("latin-1")
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name.lower() in _KEY_NAMES or value.startswith("sfk_"):
+            raise KeyInQuery("Send the API key in the Authorization header, never in the address. Revoke this one.")
+
+
+def _record(scope: Scope, status: int, seconds: float) -> None:
+    """One line of log and one observation, by route template: addresses with ids would be endless labels."""
+    route = getattr(scope.get("route"), "path", None) or "unmatched"
+    HTTP_SECONDS.labels(scope["method"], route, str(status or 499)).observe(seconds)
+    _log.info("request", method=scope["method"], path=scope["path"], status=status or 499, ms=round(seconds * 1000, 1))

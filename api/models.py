@@ -1,0 +1,107 @@
+"""What is served, and every ceiling: `/v1/models`, `/v1/limits`."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from api.answers import ok
+from api.auth import MAY_READ_JOBS
+from api.dependencies import MAX_WAIT_SECONDS, ServicesDep
+from api.documented import WITH_KEY, problems
+from api.evidence import MAX_FRAMES
+from api.pages import MAX_LIMIT
+from api.schemas.jobs import MAX_METADATA_BYTES, MAX_TAGS
+from api.schemas.models import Limits, Model, ModelList
+from api.upload_rows import UPLOAD_HOURS
+from styleflow.errors import NotFound, UnknownModel
+from styleflow.packs import Catalog, Pack
+
+router = APIRouter(prefix="/v1", tags=["models"])
+
+
+def model_body(pack: Pack, catalog: Catalog) -> Model:
+    card = pack.card
+    shown = card.model_dump(mode="json")
+    return Model(
+        id=card.model,
+        name=card.name,
+        version=card.version,
+        default=catalog.default is not None and catalog.default.card.model == card.model,
+        size=card.size,
+        components=shown["components"],
+        weights=[shown["weights"]],
+        preprocessing=shown["preprocessing"],
+        calibration=shown["calibration"],
+        calibrated=card.calibration is not None,
+        training=shown["training"],
+        sources=shown["sources"],
+        licences=shown["licences"],
+        created_at=card.created,
+    )
+
+
+@router.get(
+    "/models",
+    operation_id="listModels",
+    summary="List the models that are served",
+    response_model=ModelList,
+    responses=problems(*WITH_KEY),
+    dependencies=[MAY_READ_JOBS],
+)
+async def list_models(services: ServicesDep) -> Response:
+    """A model that is not calibrated gives evidence, and no score."""
+    return ok(ModelList(data=[model_body(pack, services.catalog) for pack in services.catalog.packs]))
+
+
+@router.get(
+    "/models/{name}",
+    operation_id="getModel",
+    summary="Read everything about one model",
+    response_model=Model,
+    responses=problems(*WITH_KEY, "not_found"),
+    dependencies=[MAY_READ_JOBS],
+)
+async def read_model(name: str, services: ServicesDep) -> Response:
+    """`name@version`, or `styleflow@default`: weights with their SHA-256, calibration, training, licences."""
+    try:
+        pack = services.catalog.resolve(name)
+    except UnknownModel as error:
+        raise NotFound(str(error), served=error.details.get("served", ())) from error
+    return ok(model_body(pack, services.catalog))
+
+
+@router.get(
+    "/limits",
+    operation_id="getLimits",
+    summary="Read every ceiling of this installation",
+    response_model=Limits,
+    responses=problems(*WITH_KEY),
+    dependencies=[MAY_READ_JOBS],
+)
+async def read_limits(services: ServicesDep) -> Response:
+    """For programs that would rather know than try."""
+    settings = services.settings
+    return ok(
+        Limits(
+            max_body_bytes=settings.max_body_bytes,
+            max_upload_bytes=min(settings.max_upload_bytes, settings.max_media_bytes),
+            max_media_bytes=settings.max_media_bytes,
+            max_media_seconds=settings.max_media_seconds,
+            max_wait_seconds=MAX_WAIT_SECONDS,
+            max_tags=MAX_TAGS,
+            max_metadata_bytes=MAX_METADATA_BYTES,
+            max_client_ref_characters=256,
+            max_page=MAX_LIMIT,
+            max_frames_page=MAX_FRAMES,
+            max_attempts=settings.max_attempts,
+            idempotency_hours=settings.idempotency_hours,
+            upload_hours=UPLOAD_HOURS,
+            retention={
+                "source_hours": settings.source_hours,
+                "frames_days": settings.frames_days,
+                "results_days": settings.results_days,
+                "events_days": settings.events_days,
+            },
+        )
+    )

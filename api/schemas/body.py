@@ -1,0 +1,62 @@
+"""What every body has in common: requests name no unknown member, times are UTC with milliseconds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
+
+
+def as_rfc3339(moment: datetime) -> str:
+    """UTC, milliseconds, `Z`: `2026-11-20T12:31:00.000Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _without_control(value: Any) -> Any:
+    """PostgreSQL holds no NUL in text."""
+    if isinstance(value, str) and "\x00" in value:
+        raise ValueError("must not hold a NUL character")
+    return value
+
+
+Timestamp = Annotated[datetime, PlainSerializer(as_rfc3339, return_type=str)]
+Text = Annotated[str, BeforeValidator(_without_control)]
+Id = Annotated[Text, StringConstraints(min_length=1, max_length=64)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Milliseconds = Annotated[int, Field(ge=0, le=7 * 24 * 3600 * 1000)]
+
+
+class RequestBody(BaseModel):
+    """A misspelt member is an error, never a default."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+class ResponseBody(BaseModel):
+    """Members may be added in later versions; enumerations are open: treat a word you do not know as unknown."""
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="null")
+
+
+class Problem(ResponseBody):
+    """RFC 9457, with a stable `code`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: Annotated[str, Field(description="Stable; docs/api/errors.md lists them.")]
+    request_id: str
+    retryable: Annotated[bool, Field(description="Whether the same request may succeed later.")]
+    errors: Annotated[list[FieldProblem], Field(description="One entry for each member that does not fit.")]
+
+
+class FieldProblem(ResponseBody):
+    """Which member, and what about it."""
+
+    in_: Annotated[str, Field(alias="in", description="`body`, `query`, `path` or `header`.")]
+    pointer: Annotated[str, Field(description="JSON pointer (RFC 6901) within it.")]
+    code: str
+    message: str
