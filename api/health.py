@@ -13,8 +13,7 @@ from api.dependencies import Services, ServicesDep
 from api.documented import problems
 from api.schemas.health import Liveness, Readiness
 from migrations.upgrade import head
-from styleflow.errors import SourceForbidden, StorageUnavailable
-from styleflow.telemetry import REGISTRY
+from styleflow.errors import NotFound, SourceForbidden, StorageUnavailable
 
 router = APIRouter(tags=["health"])
 
@@ -81,9 +80,10 @@ def _bucket(services: Services) -> str:
     operation_id="getMetrics",
     summary="Read the counters, for Prometheus",
     response_class=PlainTextResponse,
-    responses=problems(),
+    responses=problems("not_found"),
 )
 def read_metrics(services: ServicesDep) -> Response:
     """Names, units and labels: docs/operations.md."""
-    content = generate_latest(REGISTRY) + generate_latest(services.metrics)
-    return Response(content, media_type=CONTENT_TYPE_LATEST)
+    if services.settings.metrics_port:
+        raise NotFound("The metrics of this installation have a port of their own.")
+    return Response(generate_latest(services.metrics), media_type=CONTENT_TYPE_LATEST)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 
 import anyio.to_thread
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Gauge, start_http_server
 
 import styleflow
 from api import events, evidence, health, jobs, models, predict, problems, uploads, webhooks
@@ -31,6 +31,7 @@ from styleflow.packs import Catalog
 from styleflow.settings import Settings
 from styleflow.storage.bucket import Bucket
 from styleflow.storage.connect import open_bucket
+from styleflow.telemetry import REGISTRY
 
 ROUTERS = (
     jobs.router,
@@ -63,7 +64,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         gc.collect()
         gc.freeze()
         try:
-            yield
+            with metrics_served_apart(services):
+                yield
         finally:
             close_services(services)
 
@@ -91,6 +93,7 @@ def open_services(settings: Settings) -> Services:
     database = Database(settings.database_url, pool_size=settings.database_pool, application="styleflow-api")
     bucket = _bucket(settings, settings.bucket_url, tokens)
     metrics = CollectorRegistry()
+    metrics.register(REGISTRY)
     metrics.register(BacklogCollector(database))
     waiting = WaitingRoom(database)
     held = Gauge("styleflow_waiting_requests", "Requests of this process that wait for a job.", registry=metrics)
@@ -115,6 +118,23 @@ def close_services(services: Services) -> None:
     services.waiting.close()
     services.broker.close()
     services.database.close()
+
+
+@contextmanager
+def metrics_served_apart(services: Services) -> Iterator[None]:
+    """On `metrics_port`, where one is set: a port that the outside need not reach."""
+    if not services.settings.metrics_port:
+        yield
+        return
+    server, thread = start_http_server(
+        services.settings.metrics_port, addr=services.settings.host, registry=services.metrics
+    )
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(timeout=5)
 
 
 def egress_policy(settings: Settings) -> EgressPolicy:

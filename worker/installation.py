@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from styleflow.egress import Egress, EgressPolicy
-
 from styleflow.settings import Settings
 from styleflow.storage.bucket import Bucket
 from styleflow.storage.connect import open_bucket

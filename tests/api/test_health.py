@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from styleflow.embedded import start_redis
 from styleflow.settings import Settings
 from tests.api.conftest import Running, Tenant, serve
+from tests.stack import free_port
 
 
 def test_a_whole_installation_is_ready(anonymous: httpx.Client) -> None:
@@ -62,6 +63,14 @@ def test_metrics_tell_the_backlog_and_the_latency(tenant: Tenant, anonymous: htt
     routes = {sample.labels["route"] for sample in families["styleflow_http_request_seconds"].samples}
     assert "/v1/jobs" in routes
     assert not any(re.search("job_[0-9]", route) for route in routes), "ids would make endless labels"
+
+
+def test_metrics_can_have_a_port_of_their_own(api_settings: Callable[..., Settings]) -> None:
+    port = free_port()
+    with serve(api_settings(metrics_port=port)) as running, running.client() as client:
+        assert client.get("/metrics").status_code == 404
+        apart = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False)
+        assert "styleflow_database_up 1.0" in apart.text
 
 
 def test_models_tell_what_is_served_and_that_it_is_not_calibrated(client: httpx.Client) -> None:

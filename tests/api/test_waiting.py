@@ -23,7 +23,7 @@ WAITERS = 500
 POOL = 6
 KILL_LISTENERS = (
     "select pg_terminate_backend(pid) from pg_stat_activity"
-    " where query ilike 'listen %' and datname = current_database()"
+    " where application_name = '' and backend_type = 'client backend' and datname = current_database()"
 )
 URL = {"type": "url", "url": "https://media.example.org/clip.mp4"}
 
