@@ -6,9 +6,9 @@ docs/operations.md has a line for each; a test compares.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -76,3 +76,12 @@ class Settings(BaseSettings):
     frames_days: float = 90.0
     results_days: float = 400.0
     events_days: float = 30.0
+
+    @model_validator(mode="after")
+    def _nothing_of_development_in_production(self) -> Self:
+        """Raises ValueError (pydantic.ValidationError to the caller), naming the setting."""
+        if self.environment == "production":
+            for name in ("egress_allow_http", "egress_allow_loopback"):
+                if getattr(self, name):
+                    raise ValueError(f"STYLEFLOW_{name.upper()} is for development only; production refuses it")
+        return self

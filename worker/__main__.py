@@ -5,18 +5,25 @@ from __future__ import annotations
 import argparse
 import sys
 
+from prometheus_client import start_http_server
+
 from styleflow.jobs.state import Lane
 from styleflow.logging import configure_logging
 from styleflow.settings import Settings
+from styleflow.telemetry import REGISTRY
 from worker.app import run
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m worker", description="Carry out jobs, one at a time.")
     parser.add_argument("--lanes", default=",".join(Lane), help="lanes to serve, most urgent first")
-    lanes = tuple(Lane(name) for name in parser.parse_args().lanes.split(","))
+    parser.add_argument("--metrics-port", type=int, default=0, help="serve this process's /metrics there; 0 does not")
+    arguments = parser.parse_args()
+    lanes = tuple(Lane(name) for name in arguments.lanes.split(","))
     settings = Settings()
     configure_logging(settings.log_format)
+    if arguments.metrics_port:
+        start_http_server(arguments.metrics_port, registry=REGISTRY)
     # torch and the decoder are imported only now: a wrong argument is refused before seconds are spent on them
     from worker.analyzer import load_analyzer
 

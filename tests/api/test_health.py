@@ -86,3 +86,13 @@ def test_limits_are_those_of_the_settings(client: httpx.Client, running: Running
     assert limits["max_upload_bytes"] == running.settings.max_upload_bytes
     assert limits["max_attempts"] == running.settings.max_attempts
     assert limits["retention"]["frames_days"] == running.settings.frames_days
+
+
+def test_every_metric_has_its_line_in_the_operations_page_and_every_line_its_metric(anonymous: httpx.Client) -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "operations.md").read_text()
+    documented = set(re.findall(r"^\| `(styleflow_[a-z_]+)[`{]", page, re.MULTILINE))
+
+    # counters are exposed with the suffix, families are named without it
+    told = {family.name for family in text_string_to_metric_families(anonymous.get("/metrics").text)}
+
+    assert {name.removesuffix("_total") for name in documented} == {name.removesuffix("_created") for name in told}
