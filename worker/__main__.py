@@ -7,6 +7,7 @@ import sys
 
 from prometheus_client import start_http_server
 
+from styleflow.errors import ConfigurationError, PackError
 from styleflow.jobs.state import Lane
 from styleflow.logging import configure_logging
 from styleflow.settings import Settings
@@ -25,9 +26,13 @@ def main() -> int:
     if arguments.metrics_port:
         start_http_server(arguments.metrics_port, registry=REGISTRY)
     # torch and the decoder are imported only now: a wrong argument is refused before seconds are spent on them
-    from worker.analyzer import load_analyzer
+    try:
+        from worker.analyzer import load_analyzer
 
-    return run(settings, lanes, load_analyzer)
+        return run(settings, lanes, load_analyzer)
+    except (ConfigurationError, PackError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
 
 
 if __name__ == "__main__":

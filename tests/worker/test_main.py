@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.stack import CHECKOUT, settings_of
+
+
+def start(home: Path, packs: Path) -> subprocess.CompletedProcess[str]:
+    """A worker process that is expected to refuse before it needs any service."""
+    environment = settings_of("postgresql+psycopg://nowhere/none", "redis://127.0.0.1:1/0", home)
+    environment |= {"STYLEFLOW_PACKS_DIRECTORY": str(packs), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(
+        [sys.executable, "-m", "worker"], cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_a_worker_without_a_pack_refuses_to_start_with_one_sentence(tmp_path: Path) -> None:
+    done = start(tmp_path, tmp_path / "nothing")
+
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines() == ["there is no weights pack to serve: set STYLEFLOW_PACKS_DIRECTORY"]
+
+
+def test_a_worker_refuses_to_start_with_a_pack_of_which_one_byte_was_changed(tmp_path: Path) -> None:
+    from styleflow.models.sizes import COMPACT
+    from styleflow.models.weights import write_random_pack
+
+    pack = write_random_pack(tmp_path / "packs", COMPACT, seed=3)
+    content = bytearray(pack.weights_path.read_bytes())
+    content[-1] ^= 1
+    pack.weights_path.write_bytes(content)
+
+    done = start(tmp_path, tmp_path / "packs")
+
+    assert done.returncode == 2
+    assert "was altered" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
