@@ -323,7 +323,7 @@ class DeliveryAttemptRow(Table):
     status: Mapped[int | None]
     error: Mapped[str | None]
     """Class of the failure when there was no answer: `timeout`, `connect`, `tls`, `dns`, `protocol`,
-    `blocked_address`, `secret`, or `lost` when the deliverer died during the attempt."""
+    `blocked_address`, `secret`, `internal`, or `lost` when the deliverer died during the attempt."""
     response_excerpt: Mapped[str | None]
 
 

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import psycopg
@@ -141,6 +141,31 @@ def _do(duties: list[Duty], connection: psycopg.Connection[tuple[object, ...]], 
                 duties[0].due_at = 0.0
 
 
+Loop = Callable[[Settings, Database, threading.Event], None]
+
+
+def run_until_stopped(loops: Sequence[Loop], settings: Settings, database: Database, stopping: threading.Event) -> int:
+    """Run each in a thread. One that ends by a bug takes the process along, with exit code 1: whoever supervises it
+    starts it again, while half a light worker would look alive."""
+    broken = threading.Event()
+
+    def guarded(loop: Loop) -> None:
+        try:
+            loop(settings, database, stopping)
+        except Exception:
+            log.exception("light_worker_broke", loop=loop.__name__)
+            broken.set()
+        finally:
+            stopping.set()
+
+    threads = [threading.Thread(target=guarded, args=(loop,), name=loop.__name__) for loop in loops]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return 1 if broken.is_set() else 0
+
+
 def main() -> int:
     settings = Settings()
     configure_logging(settings.log_format)
@@ -150,16 +175,9 @@ def main() -> int:
     database = Database(
         settings.database_url, pool_size=4 + settings.webhook_concurrency, application="styleflow-duties"
     )
-    threads = [
-        threading.Thread(target=target, args=(settings, database, stopping), name=target.__name__)
-        for target in (lead, deliver)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    code = run_until_stopped([lead, deliver], settings, database, stopping)
     database.close()
-    return 0
+    return code
 
 
 if __name__ == "__main__":

@@ -17,12 +17,16 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Protocol, Self
 
+import structlog
+
 from styleflow.database import Database
 from styleflow.egress import Answer, Egress
 from styleflow.errors import ConfigurationError, JobError
 from styleflow.webhooks.due import AttemptOutcome, ClaimedDelivery, claim, record, seconds_until_due
 from styleflow.webhooks.schedule import read_retry_after, settle
 from styleflow.webhooks.signature import signed_headers
+
+log = structlog.get_logger(__name__)
 
 __all__ = ["Deliverer", "deliver_due", "seconds_until_due"]
 
@@ -163,6 +167,10 @@ class Deliverer:
             return None, "secret"
         except JobError as error:
             return None, str(error.details.get("failure", error.code))
+        except Exception:
+            # Whatever a receiver provokes counts as its attempt: one endpoint must not end delivery for all.
+            log.exception("delivery_attempt_broke", delivery_id=claimed.delivery_id)
+            return None, "internal"
 
 
 def deliver_due(

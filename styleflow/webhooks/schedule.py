@@ -71,7 +71,7 @@ def read_retry_after(value: str | None, now: datetime) -> float | None:
         return float(min(int(value.strip()[:12]), int(RETRY_AFTER_AT_MOST)))
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return min(max(0.0, (aware - now).total_seconds()), RETRY_AFTER_AT_MOST)
+    except (ValueError, OverflowError):  # a year or an offset that no calendar has
         return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (aware - now).total_seconds())

@@ -86,6 +86,9 @@ def test_a_decoder_that_talks_nonsense_or_just_leaves_is_a_crash(script: str, me
 def test_an_installation_that_cannot_decode_is_not_the_videos_fault(
     monkeypatch: pytest.MonkeyPatch, clip: Path, tmp_path: Path
 ) -> None:
+    broken = tmp_path / "styleflow"
+    broken.mkdir()
+    (broken / "__init__.py").write_text("raise ImportError('half an installation')")
     monkeypatch.setattr(decoder_process, "PACKAGE_ROOT", tmp_path)
     with pytest.raises(InternalFailure, match="started"), open_video(clip):
         pass

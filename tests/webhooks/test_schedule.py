@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from styleflow.webhooks.schedule import SCHEDULE, next_delay, read_retry_after, settle
+from styleflow.webhooks.schedule import RETRY_AFTER_AT_MOST, SCHEDULE, next_delay, read_retry_after, settle
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 attempts, chances = st.integers(1, 30), st.floats(0, 1)
@@ -110,6 +110,21 @@ def test_no_retry_after_header_is_an_error(value: str) -> None:
     seconds = read_retry_after(value, NOW)
 
     assert seconds is None or seconds >= 0
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Mon, 01 Jan 2024 00:00:00 +9999999999999999",
+        "Mon, 99999999999999999999 Jan 2024 00:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -2359",
+        "Mon, 01 Jan 0001 00:00:00 +2359",
+    ],
+)
+def test_a_date_that_no_calendar_has_is_no_error(value: str) -> None:
+    seconds = read_retry_after(value, NOW)
+
+    assert seconds is None or 0 <= seconds <= RETRY_AFTER_AT_MOST
 
 
 def test_a_date_in_another_zone_is_the_same_moment() -> None:

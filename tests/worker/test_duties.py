@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 
+from styleflow.database import Database
 from styleflow.errors import DependencyUnavailable
-from worker.duties import Duty
+from styleflow.settings import Settings
+from worker.duties import Duty, run_until_stopped
 
 
 def test_a_duty_that_did_something_is_due_again_at_once() -> None:
@@ -34,3 +38,25 @@ def test_a_bug_in_a_duty_is_not_hidden() -> None:
 
     with pytest.raises(ZeroDivisionError):
         duty.tick()
+
+
+def test_a_loop_that_ends_by_a_bug_ends_the_whole_light_worker(database: Database) -> None:
+    stopping = threading.Event()
+
+    def broken(settings: Settings, database: Database, stopping: threading.Event) -> None:
+        raise OverflowError("a receiver sent something that nobody thought of")
+
+    def healthy(settings: Settings, database: Database, stopping: threading.Event) -> None:
+        assert stopping.wait(30)
+
+    assert run_until_stopped([broken, healthy], Settings(), database, stopping) == 1
+
+
+def test_loops_that_were_told_to_stop_end_well(database: Database) -> None:
+    stopping = threading.Event()
+    stopping.set()
+
+    def obedient(settings: Settings, database: Database, stopping: threading.Event) -> None:
+        assert stopping.is_set()
+
+    assert run_until_stopped([obedient, obedient], Settings(), database, stopping) == 0
