@@ -11,6 +11,7 @@ import random
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 from celery import Celery, signals
@@ -25,6 +26,7 @@ from styleflow.settings import Settings
 from worker import tasks
 from worker.execution import Analyzer, Execution
 from worker.installation import own_bucket, sources
+from worker.scratch import Scratch, common_folder
 from worker.slot import Slot
 
 log = structlog.get_logger(__name__)
@@ -36,7 +38,17 @@ def run(settings: Settings, lanes: tuple[str, ...], load: Callable[[Settings], A
     stopping = threading.Event()
     name = f"{socket.gethostname()}-{os.getpid()}-{new_id('w')[-6:].lower()}"
     database = Database(settings.database_url, pool_size=4, application=f"styleflow-worker-{name}")
-    slot = Slot(_execution(settings, database, analyzer, name, stopping), lanes, poll_seconds=settings.poll_seconds)
+    with Scratch(common_folder(), name) as scratch:
+        execution = _execution(settings, database, analyzer, name, scratch.folder, stopping)
+        code = _work(settings, database, execution, lanes)
+    database.close()
+    return code
+
+
+def _work(settings: Settings, database: Database, execution: Execution, lanes: tuple[str, ...]) -> int:
+    """Take nudges, and look for work unasked, until told to stop."""
+    name, analyzer, stopping = execution.worker, execution.analyzer, execution.stopping
+    slot = Slot(execution, lanes, poll_seconds=settings.poll_seconds)
     presence = threading.Thread(
         target=_keep_present, args=(database, slot, name, lanes, analyzer, stopping, settings), daemon=True
     )
@@ -46,12 +58,11 @@ def run(settings: Settings, lanes: tuple[str, ...], load: Callable[[Settings], A
     code = _serve(app, name, lanes, stopping)
     stopping.set()
     presence.join(timeout=5)
-    database.close()
     return code
 
 
 def _execution(
-    settings: Settings, database: Database, analyzer: Analyzer, name: str, stopping: threading.Event
+    settings: Settings, database: Database, analyzer: Analyzer, name: str, scratch: Path, stopping: threading.Event
 ) -> Execution:
     bucket = own_bucket(settings)
     return Execution(
@@ -60,6 +71,7 @@ def _execution(
         sources=sources(settings, bucket),
         analyzer=analyzer,
         worker=name,
+        scratch=scratch,
         lease_seconds=settings.lease_seconds,
         heartbeat_seconds=min(settings.heartbeat_seconds, settings.lease_seconds / 4),
         stopping=stopping,

@@ -76,6 +76,8 @@ class Execution:
     sources: Sources
     analyzer: Analyzer
     worker: str
+    scratch: Path
+    """Folder for the videos of this process."""
     lease_seconds: float
     heartbeat_seconds: float
     stopping: threading.Event
@@ -132,7 +134,7 @@ class Execution:
     def _produce(self, held: Claim, lease: Lease) -> tuple[VideoReport, str]:
         """Fetch, analyze, store. The stored object's key holds the fencing token, so attempts never share one."""
         lease.check()
-        with tempfile.TemporaryDirectory(prefix="styleflow-job-") as folder:
+        with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
             lease.report({"phase": "fetching"})
             started = time.monotonic()
             video = fetch(held.source, self.sources, Path(folder), lease.check)

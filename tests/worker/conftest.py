@@ -82,6 +82,7 @@ def bench(database: Database, tmp_path: Path) -> Bench:
         sources=Sources(bucket=bucket, bucket_named=lambda name: bucket, egress=Egress(EgressPolicy()), max_bytes=1000),
         analyzer=analyzer,
         worker="worker-under-test",
+        scratch=tmp_path,
         lease_seconds=4.0,
         heartbeat_seconds=0.05,
         stopping=stopping,
