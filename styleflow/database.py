@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 from sqlalchemy import Engine, create_engine, text
@@ -14,6 +15,18 @@ JOB_CHANNEL = "styleflow_job"
 """NOTIFY payload: the id of a job that reached a terminal state."""
 DISPATCH_CHANNEL = "styleflow_dispatch"
 """NOTIFY payload: the lane in which a job was queued."""
+
+
+_CONNECTION: dict[str, Any] = {
+    "connect_timeout": 5,
+    # A server that fell silent is noticed within half a minute instead of two hours.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    # A process that was frozen inside a transaction gives its row locks back.
+    "options": "-c idle_in_transaction_session_timeout=60s",
+}
 
 
 class Database:
@@ -27,7 +40,7 @@ class Database:
             max_overflow=0,
             pool_pre_ping=True,
             pool_timeout=10,
-            connect_args={"application_name": application, "connect_timeout": 5},
+            connect_args={**_CONNECTION, "application_name": application},
         )
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
@@ -39,7 +52,7 @@ class Database:
 
     def listener(self) -> psycopg.Connection[tuple[object, ...]]:
         """A connection of its own, in autocommit, for LISTEN or a session-wide advisory lock."""
-        return psycopg.connect(psycopg_url(self.url), autocommit=True, connect_timeout=5)
+        return psycopg.connect(psycopg_url(self.url), autocommit=True, **_CONNECTION)
 
     def is_reachable(self) -> bool:
         try:

@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     lease_seconds: float = 60.0
     heartbeat_seconds: float = 10.0
     max_attempts: int = 5
+    max_attempt_seconds: float = 6 * 3600.0
     max_queued_jobs: int = 5_000_000
     nudge_window: int = 32
     nudge_repair_seconds: float = 30.0

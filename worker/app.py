@@ -31,6 +31,8 @@ from worker.slot import Slot
 
 log = structlog.get_logger(__name__)
 
+PRESENCE_SECONDS = 10.0
+
 
 def run(settings: Settings, lanes: tuple[str, ...], load: Callable[[Settings], Analyzer]) -> int:
     """Serve the lanes until told to stop; returns the exit code. Loads the analyzer before taking any work."""
@@ -40,23 +42,26 @@ def run(settings: Settings, lanes: tuple[str, ...], load: Callable[[Settings], A
     database = Database(settings.database_url, pool_size=4, application=f"styleflow-worker-{name}")
     with Scratch(common_folder(), name) as scratch:
         execution = _execution(settings, database, analyzer, name, scratch.folder, stopping)
-        code = _work(settings, database, execution, lanes)
+        code = _work(settings, execution, lanes)
     database.close()
     return code
 
 
-def _work(settings: Settings, database: Database, execution: Execution, lanes: tuple[str, ...]) -> int:
+def _work(settings: Settings, execution: Execution, lanes: tuple[str, ...]) -> int:
     """Take nudges, and look for work unasked, until told to stop."""
     name, analyzer, stopping = execution.worker, execution.analyzer, execution.stopping
     slot = Slot(execution, lanes, poll_seconds=settings.poll_seconds)
     presence = threading.Thread(
-        target=_keep_present, args=(database, slot, name, lanes, analyzer, stopping, settings), daemon=True
+        target=_keep_present, args=(execution.database, name, lanes, analyzer, stopping), daemon=True
     )
+    looking = threading.Thread(target=_keep_looking, args=(slot, settings.poll_seconds, stopping), name="looking")
     presence.start()
+    looking.start()
     app = broker.celery_app(settings.redis_url)
     tasks.register(app, slot)
     code = _serve(app, name, lanes, stopping)
     stopping.set()
+    looking.join()  # a job that was found by looking is given back like any other
     presence.join(timeout=5)
     return code
 
@@ -74,6 +79,7 @@ def _execution(
         scratch=scratch,
         lease_seconds=settings.lease_seconds,
         heartbeat_seconds=min(settings.heartbeat_seconds, settings.lease_seconds / 4),
+        max_attempt_seconds=settings.max_attempt_seconds,
         stopping=stopping,
     )
 
@@ -96,22 +102,20 @@ def _serve(app: Celery, name: str, lanes: tuple[str, ...], stopping: threading.E
 
 
 def _keep_present(
-    database: Database,
-    slot: Slot,
-    name: str,
-    lanes: tuple[str, ...],
-    analyzer: Analyzer,
-    stopping: threading.Event,
-    settings: Settings,
+    database: Database, name: str, lanes: tuple[str, ...], analyzer: Analyzer, stopping: threading.Event
 ) -> None:
-    """Say every few seconds that this worker lives, and look for work that no nudge announced."""
-    pause = min(10.0, settings.poll_seconds)
+    """Say every few seconds that this worker lives, whatever it is working on."""
     while not stopping.is_set():
         try:
             with database.transaction() as session:
                 workers.seen(session, name, lanes=lanes, models=analyzer.models, device=analyzer.device)
         except (DBAPIError, PoolTimeout) as error:
             log.warning("presence_failed", error=type(error).__name__)
-        while slot.look():
-            pass
-        stopping.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311  spreads the workers' polls, guards nothing
+        stopping.wait(PRESENCE_SECONDS)
+
+
+def _keep_looking(slot: Slot, poll_seconds: float, stopping: threading.Event) -> None:
+    """Look for work that no nudge announced."""
+    while not stopping.is_set():
+        if not slot.look():
+            stopping.wait(poll_seconds * random.uniform(0.4, 0.6))  # noqa: S311  spreads the polls, guards nothing

@@ -32,6 +32,8 @@ from worker.installation import egress, own_bucket
 log = structlog.get_logger(__name__)
 
 LEADER_LOCK = 727_002
+LEADER_IDLE_SECONDS = 15.0
+"""PostgreSQL ends the session of a leader that says nothing for so long: a frozen one must not keep the lock."""
 TROUBLE = (DBAPIError, PoolTimeout, psycopg.Error, StyleFlowError, InvalidToken, OSError)
 """What a duty may meet when a neighbour is away: it is logged and the duty runs again."""
 
@@ -97,6 +99,7 @@ def lead(settings: Settings, database: Database, stopping: threading.Event) -> N
                     stopping.wait(1.0)
                     continue
                 log.info("leading")
+                connection.execute(f"set idle_session_timeout = '{LEADER_IDLE_SECONDS:.0f}s'")
                 connection.execute(f"listen {DISPATCH_CHANNEL}")
                 _do(duties, connection, stopping)
         except TROUBLE as error:
@@ -135,6 +138,7 @@ def _locked(connection: psycopg.Connection[tuple[object, ...]]) -> bool:
 def _do(duties: list[Duty], connection: psycopg.Connection[tuple[object, ...]], stopping: threading.Event) -> None:
     """Work through what is due; a notification makes the first duty due at once. Ends when told to stop."""
     while not stopping.is_set():
+        connection.execute("select 1")
         worked = [duty.tick() for duty in duties]
         if not any(worked):
             for _ in connection.notifies(timeout=0.5, stop_after=1):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
@@ -39,7 +39,7 @@ from styleflow.report import VideoReport, report_to_json
 from styleflow.storage.bucket import Bucket
 from styleflow.storage.keys import report_key
 from styleflow.telemetry import ATTEMPTS_ENDED, FENCED_COMMITS
-from worker.fetch import FetchedVideo, Sources, fetch
+from worker.fetch import FetchedVideo, Sources, fetch_watched
 from worker.lease import Lease
 
 log = structlog.get_logger(__name__)
@@ -80,6 +80,7 @@ class Execution:
     """Folder for the videos of this process."""
     lease_seconds: float
     heartbeat_seconds: float
+    max_attempt_seconds: float
     stopping: threading.Event
 
     def run(self, *, job_id: str | None = None, lanes: tuple[str, ...] = ()) -> bool:
@@ -101,6 +102,7 @@ class Execution:
             held,
             lease_seconds=self.lease_seconds,
             heartbeat_seconds=self.heartbeat_seconds,
+            max_seconds=self.max_attempt_seconds,
             stopping=self.stopping,
         ) as lease:
             ended = self._attempt(held, lease)
@@ -125,6 +127,10 @@ class Execution:
             )
         except Exception as error:
             failure = as_job_error(error)
+            if self.stopping.is_set() and failure.retryable:
+                return self._settle_quietly(
+                    lease, "released", lambda session: progress.release(session, held.job_id, held.token)
+                )
             log.warning("attempt_failed", code=failure.code, exc_info=not isinstance(error, JobError))
             return self._settle_quietly(
                 lease, "failed", lambda session: progress.fail(session, held.job_id, held.token, failure)
@@ -137,7 +143,7 @@ class Execution:
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
             lease.report({"phase": "fetching"})
             started = time.monotonic()
-            video = fetch(held.source, self.sources, Path(folder), lease.check)
+            video = fetch_watched(held.source, self.sources, Path(folder), lease.check)
             fetch_ms = round((time.monotonic() - started) * 1000)
             report = self.analyzer.analyze(
                 video, held.model, held.options, report_progress=lease.report, checkpoint=lease.check
@@ -150,13 +156,17 @@ class Execution:
         return report, key
 
     def _settle(self, lease: Lease, write: Callable[[Session], object]) -> None:
-        """One transaction; a database that is away for a moment is asked again for as long as the lease may hold."""
+        """One transaction; a database that is away for a moment is asked again, for the length of a lease at most.
+
+        What the database refuses for good is raised at once: the attempt then fails instead of asking for ever.
+        """
+        give_up_at = time.monotonic() + self.lease_seconds
         while True:
             try:
                 with self.database.transaction() as session:
                     write(session)
-            except (DBAPIError, PoolTimeout) as error:
-                if lease.age() > self.lease_seconds:
+            except (OperationalError, InterfaceError, PoolTimeout) as error:
+                if lease.age() > self.lease_seconds or time.monotonic() > give_up_at:
                     raise LeaseLost("the database was away for longer than the lease") from error
                 log.warning("settle_delayed", error=type(error).__name__)
                 time.sleep(min(0.5, self.lease_seconds / 10))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from styleflow.egress import Egress
-from styleflow.errors import SourceChanged, SourceForbidden, TooLarge
+from styleflow.errors import Released, SourceChanged, SourceForbidden, TooLarge
 from styleflow.storage.bucket import Bucket
+
+WATCH_SECONDS = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +57,41 @@ def fetch(source: Mapping[str, Any], sources: Sources, folder: Path, checkpoint:
     fetched = FetchedVideo(path, size, digest.hexdigest())
     _compare(source, fetched)
     return fetched
+
+
+def fetch_watched(
+    source: Mapping[str, Any], sources: Sources, folder: Path, checkpoint: Callable[[], None]
+) -> FetchedVideo:
+    """`fetch` in a thread of its own, so that a silent source does not keep the job from being stopped.
+
+    When `checkpoint` raises, the thread is left to its time limits; it ends at the next chunk, and holds nothing else.
+    """
+    ended: SimpleQueue[FetchedVideo | Exception] = SimpleQueue()
+    abandoned = threading.Event()
+
+    def go_on() -> None:
+        if abandoned.is_set():
+            raise Released
+
+    def work() -> None:
+        try:
+            ended.put(fetch(source, sources, folder, go_on))
+        except Exception as error:  # noqa: BLE001 (raised again in the thread that waits)
+            ended.put(error)
+
+    threading.Thread(target=work, name="fetch", daemon=True).start()
+    try:
+        while True:
+            checkpoint()
+            with suppress(Empty):
+                outcome = ended.get(timeout=WATCH_SECONDS)
+                break
+    except BaseException:
+        abandoned.set()
+        raise
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
 @contextmanager

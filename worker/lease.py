@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from types import TracebackType
@@ -18,6 +19,8 @@ from styleflow.jobs.queries import Claim
 
 log = structlog.get_logger(__name__)
 
+JOIN_SECONDS = 5.0
+OVERRUN_GRACE_SECONDS = 60.0
 GIVE_UP_SHARE = 0.75
 """A lease that could not be renewed for this share of its length counts as lost: stop before somebody else starts."""
 
@@ -32,12 +35,15 @@ class Lease:
         *,
         lease_seconds: float,
         heartbeat_seconds: float,
+        max_seconds: float,
         stopping: threading.Event,
     ) -> None:
         self._database = database
         self._claim = claim
         self._lease_seconds = lease_seconds
         self._heartbeat_seconds = heartbeat_seconds
+        self._max_seconds = max_seconds
+        self._started_at = time.monotonic()
         self._stopping = stopping
         self._done = threading.Event()
         self._renewed_at = time.monotonic()
@@ -55,7 +61,8 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._done.set()
-        self._thread.join()
+        # A connection that fell silent must not hold the slot: the thread ends with it, some time.
+        self._thread.join(timeout=self._heartbeat_seconds + JOIN_SECONDS)
 
     def report(self, values: dict[str, Any]) -> None:
         """Progress for the next heartbeat to carry along; several in between overwrite each other."""
@@ -77,8 +84,19 @@ class Lease:
         return time.monotonic() - self._renewed_at
 
     def _renew(self) -> None:
-        while not self._done.wait(self._heartbeat_seconds) and not self._lost:
-            self._beat()
+        while not self._done.wait(self._heartbeat_seconds):
+            if time.monotonic() - self._started_at > self._max_seconds:
+                self._overrun()
+            elif not self._lost:
+                self._beat()
+
+    def _overrun(self) -> None:
+        """The attempt took longer than any may: its next check ends it. One that asks no more is hung, and a hung
+        thread cannot be ended: then the process goes, its lease runs out, and its supervisor starts another."""
+        self._lost = True
+        if time.monotonic() - self._started_at > self._max_seconds + OVERRUN_GRACE_SECONDS:
+            log.critical("attempt_hung", job_id=self._claim.job_id)
+            os._exit(70)
 
     def _beat(self) -> None:
         asked_at = time.monotonic()

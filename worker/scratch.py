@@ -9,10 +9,13 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from styleflow.errors import ConfigurationError
 
 
 def common_folder() -> Path:
@@ -31,6 +34,9 @@ class Scratch:
 
     def __enter__(self) -> Self:
         self._common.mkdir(mode=0o700, parents=True, exist_ok=True)
+        standing = self._common.lstat()
+        if standing.st_uid != os.getuid() or standing.st_mode & 0o077 or not stat.S_ISDIR(standing.st_mode):
+            raise ConfigurationError(f"the folder {self._common.name} for videos at work is not this user's alone")
         for leftover in self._common.glob("*.lock"):
             _delete_if_free(leftover)
         self._lock = _hold(self._lock_path)

@@ -9,9 +9,12 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from styleflow.jobs import dispatch
 from worker.execution import Execution
 
 log = structlog.get_logger(__name__)
+
+HAND_BACK_SECONDS = 2.0
 
 
 class Slot:
@@ -29,9 +32,26 @@ class Slot:
         self._active_at = time.monotonic()
 
     def run(self, job_id: str) -> None:
-        """Carry out the nudged job, if it is still there to be claimed. Errors end here: the row keeps the promise."""
-        with self._busy:
+        """Carry out the nudged job, if it is still there to be claimed. Errors end here: the row keeps the promise.
+
+        While a job that was found by looking still runs, the nudge goes back, for another worker to hear.
+        """
+        if not self._busy.acquire(blocking=False):
+            self._hand_back(job_id)
+            return
+        try:
             self._guarded(job_id=job_id)
+        finally:
+            self._busy.release()
+
+    def _hand_back(self, job_id: str) -> None:
+        try:
+            with self._execution.database.transaction() as session:
+                dispatch.ring_again(session, job_id)
+        except (DBAPIError, PoolTimeout) as error:
+            log.warning("hand_back_failed", error=type(error).__name__)  # dispatch's repair finds it later
+        # Not taking messages for a moment leaves the one that comes back to somebody who is free.
+        self._execution.stopping.wait(HAND_BACK_SECONDS)
 
     def look(self) -> bool:
         """Claim any due job when idle for long enough. True when one was carried out."""

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, func, select, text, update
 from sqlalchemy.orm import Session
 
 from styleflow.broker import Broker
-from styleflow.database import Database
+from styleflow.database import DISPATCH_CHANNEL, Database
 from styleflow.errors import DependencyUnavailable
 from styleflow.jobs.state import Lane
 from styleflow.tables import OutboxRow
@@ -31,6 +31,17 @@ def dispatch_once(database: Database, broker: Broker, window: int, repair_second
     Raises DependencyUnavailable when the broker does not answer; what it took until then is marked as published.
     """
     return sum(_dispatch_lane(database, broker, lane, window, timedelta(seconds=repair_seconds)) for lane in Lane)
+
+
+def ring_again(session: Session, job_id: str) -> None:
+    """Take back the mark that a nudge was sent, so that it is sent once more; nothing happens when it was answered."""
+    session.execute(
+        update(OutboxRow)
+        .where(OutboxRow.job_id == job_id)
+        .values(published_at=None)
+        .execution_options(synchronize_session=False)
+    )
+    session.execute(text("select pg_notify(:channel, '')"), {"channel": DISPATCH_CHANNEL})
 
 
 def _dispatch_lane(database: Database, broker: Broker, lane: Lane, window: int, repair: timedelta) -> int:

@@ -85,6 +85,7 @@ def bench(database: Database, tmp_path: Path) -> Bench:
         scratch=tmp_path,
         lease_seconds=4.0,
         heartbeat_seconds=0.05,
+        max_attempt_seconds=60.0,
         stopping=stopping,
     )
     return Bench(database, bucket, analyzer, stopping, execution)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text, update
+from sqlalchemy.orm import Session
 
 from styleflow.errors import CorruptMedia, DeadlineExceeded, GpuOutOfMemory, PackError, SourceUnavailable
 from styleflow.jobs import progress, queries, rescue
@@ -207,3 +208,19 @@ def test_our_own_errors_are_told_as_they_are() -> None:
     error = DeadlineExceeded()
 
     assert as_job_error(error) is error
+
+
+def test_a_result_that_the_database_refuses_for_good_ends_the_attempt_instead_of_being_sent_for_ever(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = bench.submit()
+
+    def refused(session: Session, *arguments: Any) -> None:
+        session.execute(text("select 'x\\000'::int"))  # a DataError, however often it is asked
+
+    monkeypatch.setattr(progress, "succeed", refused)
+
+    bench.execution.run(job_id=job_id)
+
+    job = bench.job(job_id)
+    assert (job.state, job.attempt, job.outcome) == ("queued", 1, None)
