@@ -197,13 +197,25 @@ def test_a_running_job_is_asked_to_stop(tenant: Tenant) -> None:
 def test_an_erased_job_is_gone_with_its_evidence_and_its_id_stays_as_410(tenant: Tenant) -> None:
     job = tenant.post_job()
     tenant.succeed(job["id"])
+    services = tenant.running.app.state.services
+    services.bucket.put(f"evidence/{job['id']}/9/report.json", b"of an attempt that lost its lease", "application/json")
     assert tenant.client.delete(f"/v1/jobs/{job['id']}").status_code == 204
     for path in ("", "/result", "/tracks", "/frames", "/report", "/attempts"):
         answer = tenant.client.get(f"/v1/jobs/{job['id']}{path}")
         assert (answer.status_code, answer.json()["code"]) == (410, "erased")
     assert tenant.client.delete(f"/v1/jobs/{job['id']}").status_code == 410
-    services = tenant.running.app.state.services
     assert list(services.bucket.list(f"evidence/{job['id']}/")) == []
+
+
+@pytest.mark.parametrize("prefer", [{}, {"Prefer": "wait=5"}])
+def test_an_erased_job_does_not_come_back_through_its_idempotency_key(tenant: Tenant, prefer: dict[str, str]) -> None:
+    body, headers = {"source": URL, "client_ref": "who"}, {"Idempotency-Key": "one"}
+    job = tenant.client.post("/v1/jobs", json=body, headers=headers).json()
+    tenant.succeed(job["id"])
+    tenant.client.delete(f"/v1/jobs/{job['id']}")
+    again = tenant.client.post("/v1/jobs", json=body, headers={**headers, **prefer})
+    assert (again.status_code, again.json()["code"]) == (410, "erased")
+    assert tenant.client.get("/v1/jobs").json()["data"] == []
 
 
 def test_a_job_that_is_not_finished_is_not_erased_and_one_that_succeeded_is_not_retried(tenant: Tenant) -> None:
