@@ -9,7 +9,7 @@ import structlog
 from fastapi import Depends, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
-from api.dependencies import ServicesDep
+from api.dependencies import Services, ServicesDep
 from styleflow import api_keys
 from styleflow.api_keys import Principal
 from styleflow.errors import ForbiddenScope, Unauthenticated
@@ -57,10 +57,30 @@ def compat_project(
     header: Annotated[str | None, Security(_HEADER)],
 ) -> str:
     """The project of `/predict`: the key's, or, where the operator opened that door, one for all callers."""
-    if services.settings.compat_predict and not bearer and not header:
+    if _needs_no_key(services, bearer, header):
         with services.database.transaction() as session:
             return api_keys.ensure_project(session, COMPAT_PROJECT).id
     principal = _authenticated(services, bearer, header)
     if "jobs:write" not in principal.scopes:
         raise ForbiddenScope("This API key lacks the scope jobs:write.")
     return principal.project_id
+
+
+def _compat_caller(
+    services: ServicesDep,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+    header: Annotated[str | None, Security(_HEADER)],
+) -> None:
+    if _needs_no_key(services, bearer, header):
+        return
+    if "jobs:read" not in _authenticated(services, bearer, header).scopes:
+        raise ForbiddenScope("This API key lacks the scope jobs:read.")
+
+
+COMPAT_CALLER = Depends(_compat_caller)
+"""For `/healthcheck`: a key with `jobs:read`, or, where the operator opened that door, none."""
+
+
+def _needs_no_key(services: Services, bearer: HTTPAuthorizationCredentials | None, header: str | None) -> bool:
+    """A key that was sent counts, and must be right, also where none is needed."""
+    return services.settings.compat_predict and not bearer and not header

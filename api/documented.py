@@ -11,8 +11,8 @@ from api.problems import KINDS, MEDIA_TYPE
 from api.schemas.body import Problem
 
 EVERYWHERE = ("internal", "dependency_unavailable", "method_not_allowed", "key_in_query")
-WITH_KEY = ("unauthenticated", "forbidden_scope")
-WITH_BODY = ("malformed_json", "payload_too_large", "unsupported_media_type", "invalid_request")
+WITH_KEY = ("unauthenticated", "forbidden_scope", "invalid_request")
+WITH_BODY = ("malformed_json", "request_timeout", "payload_too_large", "unsupported_media_type", "invalid_request")
 IDEMPOTENT = ("idempotency_in_progress", "idempotency_mismatch", "invalid_request")
 
 DESCRIPTION = """Give it a video, get a verdict on face manipulation and the evidence for it, frame by frame.

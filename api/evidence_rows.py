@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from api.frame_slices import Slice, Span
 from styleflow.errors import Erased, NotFound, ResultNotReady
+from styleflow.jobs.state import TERMINAL, JobState
 from styleflow.tables import JobRow, ResultRow, TrackRow
 
 # Times rise along a track, so the rows of an interval are neighbours: count those before it and those up to its end.
@@ -43,7 +44,16 @@ def get_result(session: Session, job: JobRow) -> ResultRow:
         return row
     if job.state == "succeeded":
         raise Erased("The result was kept for its time and then deleted.")
-    raise ResultNotReady(f"The job is {job.state}, so there is no result.")
+    if JobState(job.state) in TERMINAL:
+        raise ResultNotReady(_NEVER[JobState(job.state)], final=True)
+    raise ResultNotReady(f"The job is {job.state}, so there is no result yet.")
+
+
+_NEVER = {
+    JobState.FAILED: "The job failed, so there is no result and there will be none; its error says why.",
+    JobState.CANCELED: "The job was canceled, so there is no result and there will be none.",
+    JobState.EXPIRED: "The job's deadline passed before it ran, so there is no result and there will be none.",
+}
 
 
 def list_tracks(result: ResultRow) -> list[Mapping[str, Any]]:

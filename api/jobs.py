@@ -30,6 +30,7 @@ from api.submission import prepare, record
 from api.waiting import settled_within
 from styleflow.jobs import intake, progress, queries
 from styleflow.jobs.state import TERMINAL, JobState
+from styleflow.storage.keys import evidence_prefix
 from styleflow.tables import JobRow
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[JSON_ONLY])
@@ -55,6 +56,7 @@ _ETAG = {"description": "For If-None-Match.", "schema": {"type": "string"}}
             *IDEMPOTENT,
             "source_not_allowed",
             "not_found",
+            "erased",
             "upload_mismatch",
             "unknown_model",
             "backlog_full",
@@ -243,9 +245,14 @@ def _retried(services: Services, session: Session, project_id: str, job_id: str,
     responses=problems(*WITH_KEY, "not_found", "erased", "not_retryable"),
 )
 def delete_job(job_id: str, principal: JobsWriter, services: ServicesDep) -> Response:
-    """The result, the evidence and what the job said of its source are gone when this answers; the id stays, as 410."""
+    """The result, the evidence, the attempts and all that the job said of its source, its options and its caller are
+    gone when this answers, from stored answers of Idempotency-Keys and from the feed as well, and so is an uploaded
+    video that no other job names. What stays: ids, dates, lane, model and state, as 410; and an event that is still on
+    its way to a webhook, until it has arrived.
+    """
     with services.database.transaction() as session:
         keys = progress.erase(session, principal.project_id, job_id)
+        keys += [found.key for found in services.bucket.list(evidence_prefix(job_id))]
         # Before the commit: should the store refuse, the job is still there to be erased again.
         services.bucket.delete(keys)
     return Response(status_code=204)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
+from re import Pattern
 
 import anyio.to_thread
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Gauge, start_http_server
+from starlette.routing import Route
 
 import styleflow
 from api import events, evidence, health, jobs, models, predict, problems, uploads, webhooks
@@ -19,6 +21,7 @@ from api.dependencies import Services
 from api.documented import describe
 from api.middleware import BodyLimit, RequestScope
 from api.pages import Cursors
+from api.parameters import ONLY_DESCRIBED, described_parameters
 from api.upload_tokens import UploadTokens
 from api.waiting import WaitingRoom
 from styleflow.api_keys import SecretBox
@@ -33,16 +36,9 @@ from styleflow.storage.bucket import Bucket
 from styleflow.storage.connect import open_bucket
 from styleflow.telemetry import REGISTRY
 
-ROUTERS = (
-    jobs.router,
-    evidence.router,
-    uploads.router,
-    webhooks.router,
-    events.router,
-    models.router,
-    health.router,
-    predict.router,
-)
+ROUTERS = (jobs.router, evidence.router, uploads.router, webhooks.router, events.router, models.router)
+UNVERSIONED = (health.router, predict.router)
+"""Called by probes and by callers of the original server, who may add to the address what they like."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -56,6 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         services = open_services(settings)
         app.state.services = services
+        app.state.described_parameters = described_parameters(app.openapi())
         # A thread for each database connection: requests then queue for a thread, where they cost nothing, and no
         # thread ever queues for a connection.
         anyio.to_thread.current_default_thread_limiter().total_tokens = settings.database_pool
@@ -79,11 +76,24 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     problems.install(app)
     for router in ROUTERS:
+        app.include_router(router, dependencies=[ONLY_DESCRIBED])
+    for router in UNVERSIONED:
         app.include_router(router)
+    app.state.methods = taken_methods(app)
     describe(app, settings.public_url)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(RequestScope)
     return app
+
+
+def taken_methods(app: FastAPI) -> Mapping[Pattern[str], frozenset[str]]:
+    """Path template → methods, over all routes; problems.py answers 405 with it."""
+    own = [route for router in (*ROUTERS, *UNVERSIONED) for route in router.routes]
+    taken: dict[Pattern[str], frozenset[str]] = {}
+    for route in (*app.routes, *own):
+        if isinstance(route, Route):
+            taken[route.path_regex] = taken.get(route.path_regex, frozenset()) | frozenset(route.methods or ())
+    return taken
 
 
 def open_services(settings: Settings) -> Services:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import AsyncIterator, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 from urllib.parse import parse_qsl
@@ -19,12 +20,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
 from api.problems import response_to
-from styleflow.errors import KeyInQuery, PayloadTooLarge, StyleFlowError
+from styleflow.errors import BodyStalled, KeyInQuery, NotFound, PayloadTooLarge, StyleFlowError
 from styleflow.telemetry import HTTP_SECONDS
 
 API_VERSION = "2026-12-01"
 STREAMED = re.compile(r"^/v1/uploads/[^/]+/content$")
 """Bodies that are not read here: the route counts their bytes itself."""
+
+STALL_SECONDS = 30.0
+"""Longest silence within a body. Without it a caller could hold a connection for ever."""
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 _SAFE_ID = re.compile(r"^[A-Za-z0-9._:/+=-]{1,64}$")
 _KEY_NAMES = frozenset({"api_key", "apikey", "api-key", "x-api-key", "access_token", "authorization"})
@@ -52,6 +57,7 @@ class RequestScope:
         started = perf_counter()
         try:
             _refuse_key_in_query(scope)
+            _refuse_nul(scope)
             await self.app(scope, receive, answer.send)
         except StyleFlowError as error:
             await response_to(error, Request(scope))(scope, receive, answer.send)
@@ -83,35 +89,64 @@ class _Answer:
 
 
 class BodyLimit:
-    """Reads a body up to `max_bytes` before anything parses it; one that is longer is 413 and is not kept."""
+    """Reads a body up to `max_bytes` before anything parses it; one that is longer is 413 and is not kept, one that
+    is silent for `stall_seconds` is 408."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, stall_seconds: float = STALL_SECONDS) -> None:
         self.app = app
         self.max_bytes = max_bytes
+        self.stall_seconds = stall_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or STREAMED.match(scope["path"]):
             await self.app(scope, receive, send)
             return
-        if _announced(scope) > self.max_bytes:
-            await self._refuse(scope, receive, send)
+        try:
+            body = await self._read(scope, receive)
+        except (PayloadTooLarge, BodyStalled) as error:
+            await response_to(error, Request(scope))(scope, receive, closing(receive, send))
             return
+        if body is not None:
+            await self.app(scope, _replay(body, receive), send)
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
+        """The whole body; None when the caller hung up. Raises PayloadTooLarge and BodyStalled."""
+        too_large = PayloadTooLarge(f"The body may have at most {self.max_bytes} bytes.")
+        if _announced(scope) > self.max_bytes:
+            raise too_large
         body = bytearray()
         while True:
-            message = await receive()
+            with stalling(self.stall_seconds):
+                async with asyncio.timeout(self.stall_seconds):
+                    message = await receive()
             if message["type"] == "http.disconnect":
-                return
+                return None
             body += message.get("body", b"")
             if len(body) > self.max_bytes:
-                await self._refuse(scope, receive, send)
-                return
+                raise too_large
             if not message.get("more_body", False):
-                break
-        await self.app(scope, _replay(bytes(body), receive), send)
+                return bytes(body)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        error = PayloadTooLarge(f"The body may have at most {self.max_bytes} bytes.")
-        await response_to(error, Request(scope))(scope, receive, closing(receive, send))
+
+async def unstalled(stream: AsyncIterator[bytes], seconds: float) -> AsyncIterator[bytes]:
+    """The same chunks. Raises BodyStalled when the next one does not come for so many seconds."""
+    while True:
+        try:
+            with stalling(seconds):
+                async with asyncio.timeout(seconds):
+                    chunk = await anext(stream)
+        except StopAsyncIteration:
+            return
+        yield chunk
+
+
+@contextmanager
+def stalling(seconds: float) -> Iterator[None]:
+    """A timeout in the caller's words."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise BodyStalled(f"Nothing of the body arrived for {seconds:g} seconds.") from error
 
 
 def closing(receive: Receive, send: Send) -> Send:
@@ -177,8 +212,16 @@ def _refuse_key_in_query(scope: Scope) -> None:
             raise KeyInQuery("Send the API key in the Authorization header, never in the address. Revoke this one.")
 
 
+def _refuse_nul(scope: Scope) -> None:
+    """No id holds a NUL, and PostgreSQL cannot even be asked for one."""
+    if "\x00" in scope["path"]:
+        raise NotFound("There is nothing at this address.")
+
+
 def _record(scope: Scope, status: int, seconds: float) -> None:
-    """One line of log and one observation, by route template: addresses with ids would be endless labels."""
+    """One line of log and one observation, by route template: addresses with ids would be endless labels, and so
+    would methods that a caller makes up."""
     route = getattr(scope.get("route"), "path", None) or "unmatched"
-    HTTP_SECONDS.labels(scope["method"], route, str(status or 499)).observe(seconds)
+    method = scope["method"] if scope["method"] in METHODS else "OTHER"
+    HTTP_SECONDS.labels(method, route, str(status or 499)).observe(seconds)
     _log.info("request", method=scope["method"], path=scope["path"], status=status or 499, ms=round(seconds * 1000, 1))

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
-from urllib.parse import unquote, urlsplit
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
@@ -20,7 +19,7 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from api.answers import Answer, as_json
-from api.auth import compat_project
+from api.auth import COMPAT_CALLER, compat_project
 from api.dependencies import RequestId, Services, ServicesDep
 from api.documented import WITH_KEY, problems
 from api.jobs import settled_job
@@ -47,10 +46,17 @@ router = APIRouter(tags=["compatibility"])
     operation_id="getHealthcheck",
     summary="The original server's health",
     response_model=Healthcheck,
-    responses={**problems(), 503: {"model": Healthcheck, "description": "No worker has been heard of for a minute."}},
+    responses={
+        **problems("unauthenticated", "forbidden_scope"),
+        503: {"model": Healthcheck, "description": "No worker has been heard of for a minute."},
+    },
+    dependencies=[COMPAT_CALLER],
 )
 def healthcheck(services: ServicesDep) -> Response:
-    """Healthy when a worker was heard of within the last minute; the version is that of what it has loaded."""
+    """Healthy when a worker was heard of within the last minute; the version is that of what it has loaded.
+
+    Needs a key with `jobs:read`, unless the installation serves the original's addresses without one.
+    """
     with services.database.transaction() as session:
         alive = workers.alive(session, within_seconds=WORKER_SECONDS)
     if not alive:
@@ -98,7 +104,10 @@ async def predict(
     project_id: Annotated[str, Depends(compat_project)],
     request_id: RequestId,
 ) -> Response:
-    """Runs a realtime job and waits for it; the answer is made of what that job found."""
+    """Runs a realtime job and waits for it; the answer is made of what that job found.
+
+    An Idempotency-Key does not apply here, as in the original: every call is a job of its own.
+    """
     body = CreateJob(source=read_source(await request.body()), lane=Lane.REALTIME)
     try:
         job_id = await run_in_threadpool(_submit, services, project_id, body, request_id)
@@ -140,8 +149,9 @@ def _source_of(path: str) -> UploadSource | S3Source | UrlSource:
         case "http" | "https":
             return UrlSource(type="url", url=path)
         case "s3":
-            parts = urlsplit(path)
-            return S3Source(type="s3", bucket=parts.netloc, key=unquote(parts.path.removeprefix("/")))
+            # The key as it stands: a `#`, `?`, `%` or space is a character of the object's name, not of an address.
+            bucket, _, key = rest.removeprefix("//").partition("/")
+            return S3Source(type="s3", bucket=bucket, key=key)
         case "upload":
             return UploadSource(type="upload", upload_id=rest.removeprefix("//"))
         case _:

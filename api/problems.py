@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from re import Pattern
 from typing import Any
 
 import structlog
@@ -56,9 +57,10 @@ KINDS: Mapping[str, Kind] = {
     "source_not_allowed": Kind(403, "The source is not allowed"),
     "not_found": Kind(404, "Not found"),
     "method_not_allowed": Kind(405, "The method is not allowed here"),
+    "request_timeout": Kind(408, "The body did not arrive in time", retryable=True),
     "idempotency_in_progress": Kind(409, "The first request with this key is still running", retryable=True),
-    "not_retryable": Kind(409, "The job is not in a state that allows this"),
-    "result_not_ready": Kind(409, "There is no result yet", retryable=True),
+    "not_retryable": Kind(409, "Its state does not allow this"),
+    "result_not_ready": Kind(409, "There is no result", retryable=True),
     "upload_mismatch": Kind(409, "The uploaded bytes are not those announced"),
     "erased": Kind(410, "Erased"),
     "payload_too_large": Kind(413, "The body is too large"),
@@ -123,10 +125,11 @@ def response_to(error: StyleFlowError, request: Request, headers: Mapping[str, s
     """The answer to any error of our tree."""
     code = code_of(error)
     detail = str(error) if code != "internal" else KINDS["internal"].title + "."
-    members: dict[str, Any] = {}
+    retryable = KINDS[code].retryable and not error.details.get("final", False)
+    members: dict[str, Any] = {"retryable": retryable}
     if served := error.details.get("served"):
         members["served"] = list(served)
-    return JSONResponse(
+    return _ProblemResponse(
         problem(
             code,
             detail,
@@ -136,15 +139,23 @@ def response_to(error: StyleFlowError, request: Request, headers: Mapping[str, s
             **members,
         ),
         status_code=KINDS[code].status,
-        media_type=MEDIA_TYPE,
-        headers={**_headers_for(code), **(headers or {})},
+        headers={**_headers_for(code, retryable), **(headers or {})},
     )
 
 
-def _headers_for(code: str) -> dict[str, str]:
+class _ProblemResponse(JSONResponse):
+    """What a caller misspelt may hold half of a surrogate pair, and is told back with a question mark for it."""
+
+    media_type = MEDIA_TYPE
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _headers_for(code: str, retryable: bool) -> dict[str, str]:
     if code == "unauthenticated":
         return {"WWW-Authenticate": 'Bearer realm="styleflow"'}
-    if KINDS[code].status == 503 or code in ("idempotency_in_progress", "result_not_ready"):
+    if KINDS[code].status == 503 or (retryable and code in ("idempotency_in_progress", "result_not_ready")):
         return {"Retry-After": str(RETRY_SECONDS)}
     return {}
 
@@ -174,7 +185,15 @@ def _on_framework_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     own = _BY_STATUS.get(error.status_code, StyleFlowError())
-    return response_to(own, request, error.headers)
+    headers = {"Allow": ", ".join(_allowed(request))} if error.status_code == 405 else error.headers
+    return response_to(own, request, headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of every route with this path. The framework names those of the first one only."""
+    templates: Mapping[Pattern[str], frozenset[str]] = request.app.state.methods
+    path = request.scope["path"]
+    return sorted({method for template, methods in templates.items() if template.match(path) for method in methods})
 
 
 def _on_database_gone(request: Request, error: Exception) -> Response:
@@ -195,8 +214,3 @@ def install(app: FastAPI) -> None:
     for gone in (OperationalError, InterfaceError, PoolTimeout):
         app.add_exception_handler(gone, _on_database_gone)
     app.add_exception_handler(DataError, _on_unstorable_value)
-
-
-def encoded(body: Mapping[str, Any]) -> bytes:
-    """For answers that are sent before the framework is reached."""
-    return json.dumps(body, separators=(",", ":")).encode()

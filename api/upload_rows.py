@@ -80,9 +80,9 @@ def upload_source(row: UploadRow) -> dict[str, Any]:
     }
 
 
-def pending_upload(session: Session, upload_id: str) -> UploadRow:
+def pending_upload(session: Session, upload_id: str, *, lock: bool = False) -> UploadRow:
     """For whoever holds the upload's signed address. Raises NotFound, and UploadMismatch when it is complete."""
-    row = session.get(UploadRow, upload_id)
+    row = session.get(UploadRow, upload_id, with_for_update=lock or None)
     if row is None:
         raise NotFound
     if row.state != "pending":

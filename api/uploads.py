@@ -16,15 +16,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from api import shapes
-from api.answers import Answer, Once, as_json, ok
+from api.answers import Answer, Once, ok
 from api.auth import JobsReader, JobsWriter
 from api.dependencies import JSON_ONLY, IdempotencyKey, Services, ServicesDep
 from api.documented import IDEMPOTENT, WITH_BODY, WITH_KEY, problems
-from api.middleware import closing
+from api.middleware import STALL_SECONDS, closing, unstalled
 from api.problems import response_to
 from api.schemas.uploads import CREATE_EXAMPLES, CreateUpload, Upload
 from api.upload_rows import announce_upload, completed_upload, get_upload, pending_upload
-from styleflow.errors import PayloadTooLarge, StyleFlowError, UploadMismatch
+from styleflow.errors import Erased, NotFound, PayloadTooLarge, StyleFlowError, UploadMismatch
 from styleflow.storage.bucket import PresignedPut
 from styleflow.tables import UploadRow
 
@@ -40,7 +40,7 @@ router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
     summary="Announce a file and get a place to put it",
     status_code=201,
     response_model=Upload,
-    responses=problems(*WITH_KEY, *WITH_BODY, *IDEMPOTENT),
+    responses=problems(*WITH_KEY, *WITH_BODY, *IDEMPOTENT, "erased"),
     dependencies=[JSON_ONLY],
 )
 def create_upload(
@@ -56,12 +56,22 @@ def create_upload(
     content = body.model_dump(mode="json", exclude_unset=True)
     once = Once(principal.project_id, "POST /v1/uploads", key, content, services.settings.idempotency_hours)
     with services.database.transaction() as session:
-        return once.answer(session, lambda: _announced(services, session, principal.project_id, body)).response()
+        answer = once.answer(session, lambda: _announced(session, principal.project_id, body))
+        row = _made(session, principal.project_id, answer)
+    return ok(shapes.upload(row, _address(services, row)), answer.headers, status=answer.status)
 
 
-def _announced(services: Services, session: Session, project_id: str, body: CreateUpload) -> Answer:
+def _announced(session: Session, project_id: str, body: CreateUpload) -> Answer:
+    """Only the id, because this is what an Idempotency-Key keeps: state and address are those of the moment."""
     row = announce_upload(session, project_id, body)
-    return Answer(201, as_json(shapes.upload(row, _address(services, row))), {"Location": f"/v1/uploads/{row.id}"})
+    return Answer(201, {"id": row.id}, {"Location": f"/v1/uploads/{row.id}"})
+
+
+def _made(session: Session, project_id: str, answer: Answer) -> UploadRow:
+    try:
+        return get_upload(session, project_id, answer.body["id"])
+    except NotFound as error:  # a repeated request, and the upload was deleted in between
+        raise Erased("The upload that this key made was deleted; announce it with another key.") from error
 
 
 def _address(services: Services, row: UploadRow) -> PresignedPut | None:
@@ -130,7 +140,9 @@ _BINARY: dict[str, Any] = {
     operation_id="putUploadContent",
     summary="Send the bytes of an upload (local bucket)",
     status_code=204,
-    responses=problems("unauthenticated", "invalid_request", "not_found", "payload_too_large", "upload_mismatch"),
+    responses=problems(
+        "unauthenticated", "invalid_request", "not_found", "request_timeout", "payload_too_large", "upload_mismatch"
+    ),
     openapi_extra=_BINARY,
 )
 async def put_content(
@@ -168,12 +180,19 @@ def _pending(services: Services, upload_id: str) -> UploadRow:
 async def _receive(request: Request, services: Services, row: UploadRow) -> None:
     """To disk, block by block; into the bucket only when length and hash are those announced."""
     with NamedTemporaryFile(prefix="styleflow-upload-") as file:
-        size, digest = await _spool(request.stream(), file.file, row.size_bytes)
+        size, digest = await _spool(unstalled(request.stream(), STALL_SECONDS), file.file, row.size_bytes)
         if size != row.size_bytes:
             raise UploadMismatch(f"{size} bytes arrived, {row.size_bytes} were announced.")
         if row.sha256 not in (None, digest):
             raise UploadMismatch("The SHA-256 of the bytes is not the one that was announced.")
-        await run_in_threadpool(services.bucket.put, row.key, Path(file.name), row.content_type)
+        await run_in_threadpool(_keep, services, row.id, Path(file.name))
+
+
+def _keep(services: Services, upload_id: str, path: Path) -> None:
+    """Into the bucket, unless the upload was completed or deleted while the bytes came: the row is locked meanwhile."""
+    with services.database.transaction() as session:
+        row = pending_upload(session, upload_id, lock=True)
+        services.bucket.put(row.key, path, row.content_type)
 
 
 async def _spool(stream: AsyncIterator[bytes], file: IO[bytes], most: int) -> tuple[int, str]:

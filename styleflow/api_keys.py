@@ -141,6 +141,19 @@ def authenticate(session: Session, pepper: str, presented: str) -> Principal:
     return Principal(row.project_id, row.key_id, frozenset(row.scopes))
 
 
+def find_project(session: Session, name: str) -> ProjectRow:
+    """Raises NotFound."""
+    row = session.scalars(select(ProjectRow).where(ProjectRow.name == name)).one_or_none()
+    if row is None:
+        raise NotFound("There is no project of that name.")
+    return row
+
+
+def list_keys(session: Session, project_id: str) -> list[ApiKeyRow]:
+    """Every key of the project, the revoked and expired among them, oldest first."""
+    return list(session.scalars(select(ApiKeyRow).where(ApiKeyRow.project_id == project_id).order_by(ApiKeyRow.id)))
+
+
 def revoke(session: Session, project_id: str, row_id: str) -> ApiKeyRow:
     """The key is worth nothing from now on. Raises NotFound, also for another project's key."""
     row = session.get(ApiKeyRow, row_id)

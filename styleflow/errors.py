@@ -2,7 +2,8 @@
 
     StyleFlowError
     ├── RequestError               the caller can mend it; api/problems.py gives it a status
-    │   ├── InvalidRequest, MalformedJson, UnsupportedMediaType, PayloadTooLarge, CursorMismatch
+    │   ├── InvalidRequest, MalformedJson, UnsupportedMediaType, PayloadTooLarge, BodyStalled,
+    │   ├── CursorMismatch
     │   ├── Unauthenticated, KeyInQuery, ForbiddenScope, SourceNotAllowed, NotFound, Erased
     │   ├── IdempotencyMismatch, IdempotencyInProgress, ResultNotReady, NotRetryable
     │   ├── UploadMismatch, UnknownModel, QuotaExceeded, BacklogFull
@@ -73,6 +74,13 @@ class PayloadTooLarge(RequestError):
     """The body is larger than this address takes."""
 
     code = "payload_too_large"
+
+
+class BodyStalled(RequestError):
+    """The body stopped arriving before its end."""
+
+    code = "request_timeout"
+    retryable = True
 
 
 class CursorMismatch(RequestError):

@@ -135,6 +135,7 @@ class JobRow(Table):
         Index("ix_jobs_deadline", "deadline", postgresql_where=text("state in ('queued', 'running')")),
         Index("ix_jobs_listing", "project_id", text("created_at desc"), text("id desc")),
         Index("ix_jobs_expires", "expires_at"),
+        Index("ix_jobs_erased", "id", postgresql_where=text("erased_at is not null")),
         Index("ix_jobs_client_ref", "project_id", "client_ref", postgresql_where=text("client_ref is not null")),
         {"postgresql_with": {"fillfactor": "80"}},
     )
@@ -244,6 +245,8 @@ class IdempotencyRow(Table):
     created_at: Mapped[datetime] = _now()
     expires_at: Mapped[datetime] = mapped_column(index=True)
 
+    __table_args__ = (Index("ix_idempotency_keys_made", text("(body ->> 'id')")),)
+
 
 class WebhookEndpointRow(Table):
     """An address that wants to be told. The secret is stored encrypted."""
@@ -278,7 +281,7 @@ class EventRow(Table):
     """Per job, from 1: receivers drop what is older than what they saw."""
     terminal: Mapped[bool] = mapped_column(Boolean)
     body: Mapped[str]
-    """The exact bytes that are signed and sent."""
+    """The exact bytes that are signed and sent; empty once the job was erased and nothing is to be sent any more."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
 
     __table_args__ = (

@@ -23,7 +23,7 @@ from styleflow.api_keys import SecretBox
 from styleflow.broker import Broker
 from styleflow.database import DISPATCH_CHANNEL, JOB_CHANNEL, Database
 from styleflow.errors import StyleFlowError
-from styleflow.jobs import dispatch, rescue, retention
+from styleflow.jobs import dispatch, orphans, rescue, retention
 from styleflow.logging import configure_logging
 from styleflow.settings import Settings
 from styleflow.webhooks import delivery
@@ -86,6 +86,7 @@ def led_duties(settings: Settings, database: Database) -> list[Duty]:
         ),
         Duty("rescue", settings.rescue_seconds, rescued),
         Duty("retention", 600.0, forgotten),
+        Duty("orphans", 60.0, orphans.OrphanReaper(database, bucket).reap),
     ]
 
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+)
+
+LAST_MOMENT = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 def as_rfc3339(moment: datetime) -> str:
@@ -13,15 +24,31 @@ def as_rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _without_control(value: Any) -> Any:
-    """PostgreSQL holds no NUL in text."""
+def _storable(value: Any) -> Any:
+    """PostgreSQL holds no NUL in text, and UTF-8 no half of a surrogate pair."""
     if isinstance(value, str) and "\x00" in value:
         raise ValueError("must not hold a NUL character")
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError("must hold whole characters")
     return value
 
 
+def _on_the_calendar(moment: datetime) -> datetime:
+    """In UTC. A year's distance from the last one keeps it readable in every time zone."""
+    try:
+        in_utc = moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("must lie before the year 9999") from error
+    if in_utc >= LAST_MOMENT:
+        raise ValueError("must lie before the year 9999")
+    return in_utc
+
+
 Timestamp = Annotated[datetime, PlainSerializer(as_rfc3339, return_type=str)]
-Text = Annotated[str, BeforeValidator(_without_control)]
+Moment = Annotated[AwareDatetime, AfterValidator(_on_the_calendar)]
+Text = Annotated[str, BeforeValidator(_storable)]
+WholeNumber = Annotated[int, Field(strict=True)]
+"""In a body: `true` and `"1"` are no numbers."""
 Id = Annotated[Text, StringConstraints(min_length=1, max_length=64)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Milliseconds = Annotated[int, Field(ge=0, le=7 * 24 * 3600 * 1000)]

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from api.schemas.body import Id, Milliseconds, RequestBody, ResponseBody, Sha256, Text, Timestamp
+from api.schemas.body import (
+    Id,
+    Milliseconds,
+    Moment,
+    RequestBody,
+    ResponseBody,
+    Sha256,
+    Text,
+    Timestamp,
+    WholeNumber,
+)
 from styleflow.jobs.state import JobState, Lane
 from styleflow.report import Outcome, Verdict
 
 MAX_METADATA_BYTES = 8 * 1024
+MAX_METADATA_DEPTH = 32
 MAX_TAGS = 16
+MAX_CLIPS = 512
+"""A track's frames are one row: 512 clips of 32 frames keep it below a few megabytes."""
 
 Tag = Annotated[Text, StringConstraints(max_length=256)]
 TagName = Annotated[Text, StringConstraints(min_length=1, max_length=64, pattern=r"^[^:\x00]+$")]
 
 
 def _small(value: dict[str, Any]) -> dict[str, Any]:
-    """Raises ValueError for what does not fit into a row, or is no JSON."""
+    """Raises ValueError for what does not fit into a row, is nested too deeply to be read back, or is no JSON."""
+    if _is_deeper(value, MAX_METADATA_DEPTH):
+        raise ValueError(f"must be nested at most {MAX_METADATA_DEPTH} deep")
     try:
         size = len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
     except UnicodeEncodeError as error:
@@ -30,6 +46,20 @@ def _small(value: dict[str, Any]) -> dict[str, Any]:
     if "\\u0000" in json.dumps(value):
         raise ValueError("must not hold a NUL character")
     return value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether objects and lists lie within each other more often than that. Level by level, without recursion."""
+    level = [value]
+    for _ in range(levels):
+        level = [item for held in level for item in _items(held)]
+    return any(isinstance(held, dict | list) for held in level)
+
+
+def _items(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 class UploadSource(RequestBody):
@@ -59,18 +89,35 @@ Source = Annotated[UploadSource | S3Source | UrlSource, Field(discriminator="typ
 
 
 class Sampling(RequestBody):
-    """Which clips are judged."""
+    """Which clips of 32 frames are judged."""
 
-    mode: Literal["auto", "full", "uniform"] | None = None
-    clips: Annotated[int, Field(ge=1, le=4096)] | None = None
-    max_clips: Annotated[int, Field(ge=1, le=4096)] | None = None
+    mode: Annotated[
+        Literal["auto", "full", "uniform"] | None,
+        Field(
+            description="`full`: everything from the start on, up to `max_clips`. `uniform`: `clips` windows spread"
+            " evenly. `auto` (the default): `full` for a video of at most `clips` windows or of unknown length, else"
+            " `uniform`."
+        ),
+    ] = None
+    clips: Annotated[
+        Annotated[WholeNumber, Field(ge=1, le=MAX_CLIPS)] | None,
+        Field(description="Windows of `uniform`, and where `auto` turns to it; 16 when left out."),
+    ] = None
+    max_clips: Annotated[
+        Annotated[WholeNumber, Field(ge=1, le=MAX_CLIPS)] | None,
+        Field(description="Where `full` ends; 512 when left out. The rest is then not looked at: `truncated`."),
+    ] = None
 
 
 class Region(RequestBody):
     """Which part of the video is looked at."""
 
-    start_ms: Milliseconds | None = None
-    end_ms: Milliseconds | None = None
+    start_ms: Annotated[
+        Annotated[Milliseconds, Field(strict=True)] | None, Field(description="From the start of the video.")
+    ] = None
+    end_ms: Annotated[
+        Annotated[Milliseconds, Field(strict=True)] | None, Field(description="Not looked at from here on.")
+    ] = None
 
     @model_validator(mode="after")
     def _forward(self) -> Self:
@@ -82,8 +129,8 @@ class Region(RequestBody):
 class Faces(RequestBody):
     """Which faces are followed."""
 
-    max_tracks: Annotated[int, Field(ge=1, le=64)] | None = None
-    min_size_px: Annotated[int, Field(ge=16, le=2048)] | None = None
+    max_tracks: Annotated[WholeNumber, Field(ge=1, le=64)] | None = None
+    min_size_px: Annotated[WholeNumber, Field(ge=16, le=2048)] | None = None
 
 
 class Options(RequestBody):
@@ -111,7 +158,7 @@ class CreateJob(RequestBody):
     tags: Annotated[dict[TagName, Tag], Field(max_length=MAX_TAGS)] = Field(default_factory=dict)
     metadata: Annotated[dict[str, Any], AfterValidator(_small)] = Field(default_factory=dict)
     callback: Callback | None = None
-    deadline: AwareDatetime | None = None
+    deadline: Moment | None = None
 
 
 class JobFilters(RequestBody):
@@ -125,7 +172,7 @@ class JobFilters(RequestBody):
     tag: Annotated[Text, StringConstraints(max_length=321, pattern=r"^[^:]+:")] | None = Field(
         default=None, description="`key:value`"
     )
-    created_after: AwareDatetime | None = None
+    created_after: Moment | None = None
     limit: Annotated[int, Field(ge=1, description="At most 200; more is taken as 200.")] = 50
     cursor: Annotated[Text, StringConstraints(max_length=1024)] | None = None
 

@@ -6,15 +6,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from api.schemas.body import RequestBody, ResponseBody, Sha256, Text, Timestamp
+from api.schemas.body import RequestBody, ResponseBody, Sha256, Text, Timestamp, WholeNumber
+
+_WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+"""RFC 9110 5.6.2: what a header can carry."""
 
 
 class CreateUpload(RequestBody):
     """Announces a file: exactly so many bytes, and their SHA-256 where it is known."""
 
     filename: Annotated[Text, StringConstraints(min_length=1, max_length=255)]
-    size_bytes: Annotated[int, Field(ge=1)]
-    content_type: Annotated[str, StringConstraints(max_length=127, pattern=r"^[\w.+-]+/[\w.+-]+$")] = (
+    size_bytes: Annotated[WholeNumber, Field(ge=1)]
+    content_type: Annotated[str, StringConstraints(max_length=127, pattern=f"^{_WORD}/{_WORD}$")] = (
         "application/octet-stream"
     )
     sha256: Sha256 | None = None

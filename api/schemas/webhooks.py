@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from api.schemas.body import Id, RequestBody, ResponseBody, Text, Timestamp
+from styleflow.webhooks.announce import TYPES, wants
 
-EventPattern = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z_]+\.(\*|[a-z_]+))$", max_length=64)]
+
+def _matching(pattern: str) -> str:
+    """Raises ValueError for a pattern that no event will ever match: a subscription to silence is a slip."""
+    if not any(wants([pattern], type) for type in TYPES):
+        raise ValueError(f"matches no event; choose from *, job.*, {', '.join(sorted(TYPES))}")
+    return pattern
+
+
+EventPattern = Annotated[str, StringConstraints(max_length=64), AfterValidator(_matching)]
 Address = Annotated[Text, StringConstraints(min_length=1, max_length=2048)]
 Description = Annotated[Text, StringConstraints(max_length=256)]
 

@@ -81,6 +81,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("project_id", "operation", "key", name=op.f("pk_idempotency_keys")),
     )
     op.create_index(op.f("ix_idempotency_keys_expires_at"), "idempotency_keys", ["expires_at"], unique=False)
+    op.create_index("ix_idempotency_keys_made", "idempotency_keys", [sa.text("(body ->> 'id')")], unique=False)
     op.create_table(
         "jobs",
         sa.Column("id", sa.Text(), nullable=False),
@@ -144,6 +145,7 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("client_ref is not null"),
     )
+    op.create_index("ix_jobs_erased", "jobs", ["id"], unique=False, postgresql_where=sa.text("erased_at is not null"))
     op.create_index(
         "ix_jobs_deadline",
         "jobs",
@@ -346,9 +348,11 @@ def downgrade() -> None:
     op.drop_index("ix_jobs_expires", table_name="jobs")
     op.drop_index("ix_jobs_lease", table_name="jobs", postgresql_where=sa.text("state = 'running'"))
     op.drop_index("ix_jobs_deadline", table_name="jobs", postgresql_where=sa.text("state in ('queued', 'running')"))
+    op.drop_index("ix_jobs_erased", table_name="jobs", postgresql_where=sa.text("erased_at is not null"))
     op.drop_index("ix_jobs_client_ref", table_name="jobs", postgresql_where=sa.text("client_ref is not null"))
     op.drop_index("ix_jobs_claim", table_name="jobs", postgresql_where=sa.text("state = 'queued'"))
     op.drop_table("jobs")
+    op.drop_index("ix_idempotency_keys_made", table_name="idempotency_keys")
     op.drop_index(op.f("ix_idempotency_keys_expires_at"), table_name="idempotency_keys")
     op.drop_table("idempotency_keys")
     op.drop_index("uq_events_terminal", table_name="events", postgresql_where=sa.text("terminal"))

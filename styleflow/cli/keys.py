@@ -1,14 +1,28 @@
-"""`styleflow keys`: make the keys with which callers show who they are."""
+"""`styleflow keys`: make, list and revoke the keys with which callers show who they are.
+
+The database is the one that STYLEFLOW_DATABASE_URL names, else that of a running `styleflow up` of this home.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from styleflow.cli.up import Home, errors_as_exit
 
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from styleflow.tables import ApiKeyRow
+
 app = typer.Typer(no_args_is_help=True, help="API keys.")
+
+Project = Annotated[str, typer.Option(help="Name of the tenant.")]
 
 
 @app.callback()
@@ -24,26 +38,72 @@ def create(
     days: Annotated[int | None, typer.Option(min=1, help="Days until it expires.", show_default="never")] = None,
     home: Home = None,
 ) -> None:
-    """Make a key and print it, this one time.
-
-    The database is the one that STYLEFLOW_DATABASE_URL names, else that of a running `styleflow up` of this home.
-    """
+    """Make a key and print it, this one time."""
     from styleflow import api_keys
-    from styleflow.cli.stack import home_folder
-    from styleflow.database import Database
-    from styleflow.settings import Settings
 
     wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
     if not wanted or set(wanted) - set(api_keys.SCOPES):
         raise typer.BadParameter(f"choose from {', '.join(sorted(api_keys.SCOPES))}", param_hint="--scopes")
+    with _transaction(home) as (session, pepper):
+        owner = api_keys.ensure_project(session, project)
+        _, plaintext = api_keys.create(session, pepper, owner.id, name, wanted, days)
+    typer.echo(plaintext)
+
+
+@app.command("list")
+def list_(project: Project = "default", home: Home = None) -> None:
+    """List the keys of a project: id, how the key begins, what for, scopes, state, last use."""
+    from styleflow import api_keys
+
+    with _transaction(home) as (session, _):
+        owner = api_keys.find_project(session, project)
+        lines = [line(row) for row in api_keys.list_keys(session, owner.id)]
+    for text in lines:
+        typer.echo(text)
+
+
+@app.command()
+def revoke(
+    key: Annotated[str, typer.Argument(help="Its id, as `styleflow keys list` shows it: key_…")],
+    project: Project = "default",
+    home: Home = None,
+) -> None:
+    """Make a key worthless from now on. Harmless to repeat."""
+    from styleflow import api_keys
+
+    with _transaction(home) as (session, _):
+        row = api_keys.revoke(session, api_keys.find_project(session, project).id, key)
+        text = line(row)
+    typer.echo(text)
+
+
+def line(row: ApiKeyRow) -> str:
+    """One key, without anything that would let somebody use it; columns apart by tabs."""
+    state = "valid"
+    if row.expires_at is not None:
+        state = f"until {_day(row.expires_at)}"
+    if row.revoked_at is not None:
+        state = f"revoked {_day(row.revoked_at)}"
+    used = "never used" if row.last_used_at is None else f"used {_day(row.last_used_at)}"
+    return "\t".join([row.id, f"sfk_live_{row.key_id}_…", row.name, ",".join(row.scopes), state, used])
+
+
+def _day(moment: datetime) -> str:
+    return moment.date().isoformat()
+
+
+@contextmanager
+def _transaction(home: Path | None) -> Iterator[tuple[Session, str]]:
+    """A transaction on the installation's database, and its secret key; an expected error is one sentence."""
+    from styleflow.cli.stack import home_folder
+    from styleflow.database import Database
+    from styleflow.settings import Settings
+
     with errors_as_exit():
         settings = Settings(_env_file=home_folder(home) / "environment")
         database = Database(settings.database_url, pool_size=1)
         try:
             with database.transaction() as session:
-                owner = api_keys.ensure_project(session, project)
-                pepper = settings.secret_key.get_secret_value()
-                _, plaintext = api_keys.create(session, pepper, owner.id, name, wanted, days)
+                yield session, settings.secret_key.get_secret_value()
         finally:
             database.close()
-    typer.echo(plaintext)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -13,10 +13,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from styleflow.errors import IdempotencyInProgress, IdempotencyMismatch
+from styleflow.errors import Erased, IdempotencyInProgress, IdempotencyMismatch
 from styleflow.tables import IdempotencyRow
 
 WAIT_FOR_FIRST = "2s"
+FORGOTTEN = 410
+"""Status of an answer that was blanked, because what it told of was erased."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,8 @@ def remember(
     """None the first time; the caller then acts and calls `keep_answer` in this transaction. Else the first answer.
 
     A second request waits up to two seconds for the first. Raises IdempotencyInProgress when that is still running
-    (the transaction is then void and must be rolled back), IdempotencyMismatch when its fingerprint was another.
+    (the transaction is then void and must be rolled back), IdempotencyMismatch when its fingerprint was another, and
+    Erased when what it made was erased since.
     """
     if _enter(session, project_id, operation, key, fingerprint, hours):
         return None
@@ -47,6 +50,8 @@ def remember(
         raise IdempotencyInProgress
     if row.fingerprint != fingerprint:
         raise IdempotencyMismatch
+    if row.status == FORGOTTEN:
+        raise Erased
     return StoredAnswer(status=row.status, body=row.body or {}, headers=row.headers or {})
 
 
@@ -66,6 +71,16 @@ def keep_answer(
             IdempotencyRow.project_id == project_id, IdempotencyRow.operation == operation, IdempotencyRow.key == key
         )
         .values(status=status, body=dict(body), headers=dict(headers))
+    )
+
+
+def forget_answers(session: Session, made: Sequence[str]) -> None:
+    """Blank the stored answers whose body has one of these ids. Their keys stay taken: a repetition is told Erased."""
+    session.execute(
+        update(IdempotencyRow)
+        .where(IdempotencyRow.body["id"].astext.in_(made))
+        .values(status=FORGOTTEN, body=None, headers=None)
+        .execution_options(synchronize_session=False)
     )
 
 

@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
+from styleflow.jobs.erasure import blank_events, evidence_keys
+from styleflow.jobs.idempotency import forget_answers
 from styleflow.jobs.state import TERMINAL
 from styleflow.tables import DeliveryRow, EventRow, JobRow, ResultRow, TrackRow, UploadRow
 
@@ -37,6 +39,7 @@ class RetentionCount:
     jobs: int = 0
     events: int = 0
     answers: int = 0
+    erased_events: int = 0
 
     @property
     def total(self) -> int:
@@ -53,6 +56,7 @@ def sweep(
         jobs=_jobs(session, delete_objects, limit),
         events=_events(session, keep, limit),
         answers=_answers(session, limit),
+        erased_events=_erased_events(session, limit),
     )
 
 
@@ -116,8 +120,8 @@ def _jobs(session: Session, delete_objects: Callable[[Sequence[str]], None], lim
     ).all()
     if not jobs:
         return 0
-    keys = session.scalars(select(ResultRow.report_key).where(ResultRow.job_id.in_(jobs))).all()
-    delete_objects([key for key in keys if key is not None])
+    delete_objects(evidence_keys(session, jobs))
+    forget_answers(session, jobs)
     session.execute(delete(JobRow).where(JobRow.id.in_(jobs)))
     return len(jobs)
 
@@ -130,6 +134,18 @@ def _events(session: Session, keep: Keep, limit: int) -> int:
         delete(EventRow).where(EventRow.id.in_(old)).returning(EventRow.id).execution_options(synchronize_session=False)
     )
     return len(gone.all())
+
+
+def _erased_events(session: Session, limit: int) -> int:
+    """Events that were still on their way when their job was erased, and have arrived or failed since."""
+    pending = exists().where(DeliveryRow.event_id == EventRow.id, DeliveryRow.state == "pending")
+    arrived = (
+        select(EventRow.id)
+        .join(JobRow, JobRow.id == EventRow.job_id)
+        .where(JobRow.erased_at.is_not(None), EventRow.body != "", ~pending)
+        .limit(limit)
+    )
+    return blank_events(session, session.scalars(arrived).all())
 
 
 def _answers(session: Session, limit: int) -> int:

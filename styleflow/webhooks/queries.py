@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from styleflow.errors import NotFound, NotRetryable
 from styleflow.ids import new_id
-from styleflow.tables import DeliveryAttemptRow, DeliveryRow, EventRow, WebhookEndpointRow
+from styleflow.tables import DeliveryAttemptRow, DeliveryRow, EventRow, JobRow, WebhookEndpointRow
 from styleflow.webhooks.signature import new_secret
 
 PING_TYPE = "webhook.ping"
@@ -183,16 +183,19 @@ def list_events(
     """The project's events, oldest first, from behind the event id `after`. Raises NotFound for an unknown `after`.
 
     The youngest second is held back: a transaction that began earlier may still commit an older event, and a reader
-    who had gone past it would never see it.
+    who had gone past it would never see it. Events of an erased job are left out; as `after` they still serve.
     """
+    erased = exists().where(JobRow.id == EventRow.job_id, JobRow.erased_at.is_not(None))
     wanted = select(EventRow).where(
         EventRow.project_id == project_id,
+        EventRow.body != "",
+        ~erased,
         EventRow.created_at <= func.now() - func.make_interval(0, 0, 0, 0, 0, 0, settle_seconds),
     )
     if after is not None:
         last = session.get(EventRow, after)
         if last is None or last.project_id != project_id:
-            raise NotFound("no event of that id is kept any more")
+            raise NotFound("No event of that id is kept any more.")
         wanted = wanted.where(
             (EventRow.created_at > last.created_at)
             | ((EventRow.created_at == last.created_at) & (EventRow.id > last.id))
@@ -210,7 +213,7 @@ def _deliveries(project_id: str) -> Select[DeliveryRow, EventRow]:
 
 def _active(endpoint: WebhookEndpointRow) -> WebhookEndpointRow:
     if endpoint.state != "active":
-        raise NotRetryable("the endpoint is disabled; enable it first")
+        raise NotRetryable("The endpoint is disabled; enable it first.")
     return endpoint
 
 

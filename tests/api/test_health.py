@@ -65,6 +65,14 @@ def test_metrics_tell_the_backlog_and_the_latency(tenant: Tenant, anonymous: htt
     assert not any(re.search("job_[0-9]", route) for route in routes), "ids would make endless labels"
 
 
+def test_a_method_that_somebody_made_up_is_no_label(anonymous: httpx.Client) -> None:
+    for path in ("/livez", "/nowhere"):
+        assert anonymous.request("BREW", path).status_code in (404, 405)
+    told = anonymous.get("/metrics").text
+    assert "BREW" not in told
+    assert 'method="OTHER"' in told
+
+
 def test_metrics_can_have_a_port_of_their_own(api_settings: Callable[..., Settings]) -> None:
     port = free_port()
     with serve(api_settings(metrics_port=port)) as running, running.client() as client:

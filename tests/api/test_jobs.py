@@ -197,13 +197,25 @@ def test_a_running_job_is_asked_to_stop(tenant: Tenant) -> None:
 def test_an_erased_job_is_gone_with_its_evidence_and_its_id_stays_as_410(tenant: Tenant) -> None:
     job = tenant.post_job()
     tenant.succeed(job["id"])
+    services = tenant.running.app.state.services
+    services.bucket.put(f"evidence/{job['id']}/9/report.json", b"of an attempt that lost its lease", "application/json")
     assert tenant.client.delete(f"/v1/jobs/{job['id']}").status_code == 204
     for path in ("", "/result", "/tracks", "/frames", "/report", "/attempts"):
         answer = tenant.client.get(f"/v1/jobs/{job['id']}{path}")
         assert (answer.status_code, answer.json()["code"]) == (410, "erased")
     assert tenant.client.delete(f"/v1/jobs/{job['id']}").status_code == 410
-    services = tenant.running.app.state.services
     assert list(services.bucket.list(f"evidence/{job['id']}/")) == []
+
+
+@pytest.mark.parametrize("prefer", [{}, {"Prefer": "wait=5"}])
+def test_an_erased_job_does_not_come_back_through_its_idempotency_key(tenant: Tenant, prefer: dict[str, str]) -> None:
+    body, headers = {"source": URL, "client_ref": "who"}, {"Idempotency-Key": "one"}
+    job = tenant.client.post("/v1/jobs", json=body, headers=headers).json()
+    tenant.succeed(job["id"])
+    tenant.client.delete(f"/v1/jobs/{job['id']}")
+    again = tenant.client.post("/v1/jobs", json=body, headers={**headers, **prefer})
+    assert (again.status_code, again.json()["code"]) == (410, "erased")
+    assert tenant.client.get("/v1/jobs").json()["data"] == []
 
 
 def test_a_job_that_is_not_finished_is_not_erased_and_one_that_succeeded_is_not_retried(tenant: Tenant) -> None:
@@ -212,6 +224,17 @@ def test_a_job_that_is_not_finished_is_not_erased_and_one_that_succeeded_is_not_
     assert tenant.client.post(f"/v1/jobs/{job['id']}:retry").json()["code"] == "not_retryable"
     tenant.succeed(job["id"])
     assert tenant.client.post(f"/v1/jobs/{job['id']}:retry").status_code == 409
+
+
+def nested(levels: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for _ in range(levels - 1):
+        found = {"a": found}
+    return found
+
+
+def sampled(**sampling: Any) -> dict[str, Any]:
+    return {"source": URL, "options": {"sampling": sampling}}
 
 
 REFUSED: list[tuple[dict[str, Any], int, str, str]] = [
@@ -224,11 +247,20 @@ REFUSED: list[tuple[dict[str, Any], int, str, str]] = [
     ({"source": URL, "tags": {"a": 1}}, 422, "invalid_request", "/tags/a"),
     ({"source": URL, "metadata": {"a": "x" * 9000}}, 422, "invalid_request", "/metadata"),
     ({"source": URL, "metadata": {"a": "\x00"}}, 422, "invalid_request", "/metadata"),
+    ({"source": URL, "metadata": nested(33)}, 422, "invalid_request", "/metadata"),
+    ({"source": URL, "metadata": nested(900)}, 422, "invalid_request", "/metadata"),
     ({"source": URL, "client_ref": "x" * 257}, 422, "invalid_request", "/client_ref"),
     ({"source": URL, "client_ref": "a\x00"}, 422, "invalid_request", "/client_ref"),
     ({"source": URL, "lane": "express"}, 422, "invalid_request", "/lane"),
     ({"source": URL, "deadline": "2020-01-01T00:00:00Z"}, 422, "invalid_request", "/deadline"),
     ({"source": URL, "deadline": "2090-01-01T00:00:00"}, 422, "invalid_request", "/deadline"),
+    ({"source": URL, "deadline": "9999-12-31T23:59:59-23:59"}, 422, "invalid_request", "/deadline"),
+    ({"source": URL, "deadline": "9999-12-31T23:59:59Z"}, 422, "invalid_request", "/deadline"),
+    ({"source": URL, "deadline": "0001-01-01T00:00:00+23:59"}, 422, "invalid_request", "/deadline"),
+    (sampled(clips=513), 422, "invalid_request", "/options/sampling/clips"),
+    (sampled(max_clips=513), 422, "invalid_request", "/options/sampling/max_clips"),
+    (sampled(clips=True), 422, "invalid_request", "/options/sampling/clips"),
+    ({"source": URL, "options": {"region": {"end_ms": True}}}, 422, "invalid_request", "/options/region/end_ms"),
     ({"source": URL, "callback": {"endpoint_id": "whe_x"}}, 422, "invalid_request", "/callback/endpoint_id"),
     ({"source": URL, "options": {"region": {"start_ms": 5, "end_ms": 5}}}, 422, "invalid_request", "/options/region"),
     ({"source": {"type": "url", "url": "nonsense"}}, 422, "invalid_request", "/source/url"),
@@ -253,6 +285,13 @@ def test_a_submission_that_cannot_be_carried_out_is_refused_with_its_reason(
     if pointer:
         assert pointer in [error["pointer"] for error in answer.json()["errors"]], answer.text
     assert client.get("/v1/jobs").json()["data"] == []
+
+
+def test_the_most_that_is_allowed_is_accepted_and_told_back(tenant: Tenant) -> None:
+    options = {"sampling": {"mode": "uniform", "clips": 512, "max_clips": 512}}
+    job = tenant.post_job(metadata=nested(32), deadline="9998-12-31T23:59:59+05:00", options=options)
+    assert (job["metadata"], job["deadline"], job["options"]) == (nested(32), "9998-12-31T18:59:59.000Z", options)
+    assert tenant.client.get(f"/v1/jobs/{job['id']}").json() == job
 
 
 def test_an_unknown_model_is_refused_with_the_list_of_those_served(client: httpx.Client) -> None:

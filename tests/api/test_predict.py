@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from styleflow.jobs import progress, queries, workers
 from styleflow.report import NotApplicableReason, Outcome, Verdict, VideoReport
 from styleflow.settings import Settings
 from styleflow.tables import JobRow, ProjectRow
-from tests.api.conftest import Running, Tenant, make_report, serve
+from tests.api.conftest import Office, Running, Tenant, make_report, serve
 
 BODY = '{"file_path": "https://www.evalai.org/ocasio.mp4"}'
 
@@ -153,11 +154,16 @@ def test_where_the_door_is_closed_a_key_is_needed(anonymous: httpx.Client, compa
         ("/etc/passwd", 422),
         ("file:///etc/passwd", 422),
         ("s3://", 422),
+        ("s3://[abc/x", 403),
+        ("https://[abc/x", 422),
+        ("upload:\ud800", 422),
+        ("\ud800", 422),
     ],
 )
 def test_an_address_that_is_not_served_is_refused(compat: Running, path: str, status: int) -> None:
     with compat.client() as client:
-        assert client.post("/predict", json={"file_path": path}).status_code == status
+        answer = client.post("/predict", content=json.dumps({"file_path": path}))
+        assert answer.status_code == status, answer.text
 
 
 @pytest.mark.parametrize("raw", [b"", b"file_path=x", b"{", b"\xff"])
@@ -173,8 +179,14 @@ def test_json_without_an_address_does_not_fit(raw: bytes) -> None:
 
 
 def test_the_originals_other_members_are_accepted() -> None:
-    source = read_source(b'{"file_path": "s3://b/k%20y.mp4", "num_frames": 10, "max_frames": 50, "mode": "x"}')
-    assert source.model_dump(exclude_none=True) == {"type": "s3", "bucket": "b", "key": "k y.mp4"}
+    source = read_source(b'{"file_path": "s3://b/k.mp4", "num_frames": 10, "max_frames": 50, "mode": "x"}')
+    assert source.model_dump(exclude_none=True) == {"type": "s3", "bucket": "b", "key": "k.mp4"}
+
+
+@pytest.mark.parametrize("key", ["a#1.mp4", "a?x=1", "a%20b.mp4", "a\tb", " a", "x//y", "ü/[z"])
+def test_the_key_of_an_object_is_taken_as_it_stands(key: str) -> None:
+    source = read_source(json.dumps({"file_path": f"s3://b/{key}"}).encode())
+    assert source.model_dump(exclude_none=True) == {"type": "s3", "bucket": "b", "key": key}
 
 
 @pytest.mark.parametrize("state", ["canceled", "expired"])
@@ -183,8 +195,16 @@ def test_a_job_that_never_ran_is_an_error(state: str) -> None:
     assert (answer.status, answer.body["error"].startswith(state)) == (500, True)
 
 
+def test_health_needs_a_key_where_the_door_is_closed(office: Office, anonymous: httpx.Client, compat: Running) -> None:
+    assert anonymous.get("/healthcheck").json()["code"] == "unauthenticated"
+    assert office.tenant(scopes=("jobs:write",)).client.get("/healthcheck").json()["code"] == "forbidden_scope"
+    assert "healthy" in office.tenant(scopes=("jobs:read",)).client.get("/healthcheck").json()
+    with compat.client("sfk_live_wrong") as client:
+        assert client.get("/healthcheck").status_code == 401
+
+
 def test_health_depends_on_a_worker_that_was_heard_of(api_settings: Callable[..., Settings], database_url: str) -> None:
-    with serve(api_settings(database_url=database_url)) as running, running.client() as client:
+    with serve(api_settings(compat_predict=True, database_url=database_url)) as running, running.client() as client:
         assert (client.get("/healthcheck").status_code, client.get("/healthcheck").json()) == (503, {"healthy": False})
         with running.database.transaction() as session:
             workers.seen(session, "w1", lanes=["standard"], models=["tiny@1"], device="cpu")

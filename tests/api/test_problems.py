@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -94,7 +95,18 @@ def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, 
         (("GET", "/v1/jobs?api_key=x", {}), 400, "key_in_query"),
         (("GET", "/v1/models/none@1", {}), 404, "not_found"),
         (("POST", "/v1/uploads", {"json": {"filename": "a", "size_bytes": 0}}), 422, "invalid_request"),
+        (("POST", "/v1/uploads", {"json": {"filename": "a", "size_bytes": True}}), 422, "invalid_request"),
+        (("POST", "/v1/uploads", {"json": {"filename": "a", "size_bytes": 1, "content_type": "vidéo/mp4"}}),
+         422, "invalid_request"),
+        (("POST", "/v1/uploads", {"json": {"filename": "a", "size_bytes": 1, "content_type": "video/mp4\r\n"}}),
+         422, "invalid_request"),
         (("POST", "/v1/webhook-endpoints", {"json": {"url": HOOK, "events": ["job"]}}), 422, "invalid_request"),
+        (("POST", "/v1/webhook-endpoints", {"json": {"url": HOOK, "events": ["jobs.*"]}}), 422, "invalid_request"),
+        (("POST", "/v1/webhook-endpoints", {"json": {"url": HOOK, "events": ["job.done"]}}), 422, "invalid_request"),
+        (("POST", "/v1/webhook-endpoints", {"json": {"url": HOOK, "events": ["webhook.*"]}}), 422, "invalid_request"),
+        (("GET", "/v1/jobs/%00", {}), 404, "not_found"),
+        (("POST", "/v1/jobs/a%00b:cancel", {}), 404, "not_found"),
+        (("GET", "/v1/jobs?created_after=0001-01-01T00:00:00%2B23:59", {}), 422, "invalid_request"),
     ],
 )  # fmt: skip
 def test_a_request_that_does_not_fit_is_a_problem(
@@ -112,8 +124,66 @@ def test_a_wrong_member_is_named_by_a_json_pointer(client: httpx.Client) -> None
     assert problem["errors"][0]["in"] == "body"
 
 
-def test_a_method_that_is_not_taken_is_told_which_are(client: httpx.Client) -> None:
-    assert "GET" in client.put("/v1/jobs/job_1").headers["Allow"]
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/v1/jobs", "GET, POST"), ("/v1/jobs/job_1", "DELETE, GET"), ("/predict", "POST"), ("/docs", "GET, HEAD")],
+)
+def test_a_method_that_is_not_taken_is_told_which_are(client: httpx.Client, path: str, allowed: str) -> None:
+    answer = client.put(path)
+    assert_problem(answer, 405, "method_not_allowed")
+    assert answer.headers["Allow"] == allowed
+
+
+def test_an_unknown_query_parameter_is_refused_on_every_versioned_route(tenant: Tenant) -> None:
+    ids = {"job": "x", "upload": "x", "endpoint": "x", "delivery": "x"}
+    routes = [(method, template.format(**ids)) for method, template in ID_ROUTES]
+    routes += [("GET", "/v1/models"), ("GET", "/v1/limits"), ("GET", "/v1/events"), ("GET", "/v1/webhook-endpoints")]
+    for method, path in routes:
+        answer = tenant.client.request(method, f"{path}?stat~e=1", json={} if method == "PATCH" else None)
+        problem = assert_problem(answer, 422, "invalid_request")
+        assert [(error["in"], error["pointer"]) for error in problem["errors"]] == [("query", "/stat~0e")]
+    assert tenant.client.post("/v1/jobs?wait=5", json={"source": URL}).status_code == 422
+    assert tenant.client.get("/livez?probe=1").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"source": URL, "\ud800": 1},
+        {"source": URL, "client_ref": "\ud800"},
+        {"source": URL, "tags": {"\udfff": "x"}},
+        {"source": URL, "tags": {"x": "\udfff"}},
+        {"source": URL, "metadata": {"\ud800": 1}},
+        {"source": URL, "model": "\ud800"},
+        {"source": {"type": "\ud800"}},
+        {"source": {"type": "url", "url": "https://a.example.org/\ud800"}},
+        {"source": {"type": "s3", "bucket": "b", "key": "\ud800"}},
+        {"source": {"type": "upload", "upload_id": "\ud800"}},
+    ],
+)
+def test_half_a_character_does_not_fit_anywhere(client: httpx.Client, body: dict[str, Any]) -> None:
+    assert_problem(client.post("/v1/jobs", content=json.dumps(body), **JSON), 422, "invalid_request")
+
+
+def test_a_result_that_will_never_come_is_not_worth_asking_for_again(tenant: Tenant) -> None:
+    job = tenant.post_job()["id"]
+    waiting = tenant.client.get(f"/v1/jobs/{job}/result")
+    assert assert_problem(waiting, 409, "result_not_ready")["retryable"] is True
+    assert int(waiting.headers["Retry-After"]) > 0
+    tenant.client.post(f"/v1/jobs/{job}:cancel")
+    for path in ("result", "tracks", "frames", "report"):
+        never = tenant.client.get(f"/v1/jobs/{job}/{path}")
+        problem = assert_problem(never, 409, "result_not_ready")
+        assert (problem["retryable"], "canceled" in problem["detail"]) == (False, True)
+        assert "Retry-After" not in never.headers
+
+
+def test_pinging_a_disabled_endpoint_is_told_in_words_of_its_own(client: httpx.Client) -> None:
+    path = f"/v1/webhook-endpoints/{client.post('/v1/webhook-endpoints', json={'url': HOOK}).json()['id']}"
+    client.patch(path, json={"state": "disabled"})
+    problem = assert_problem(client.post(f"{path}:ping"), 409, "not_retryable")
+    assert "endpoint" in problem["detail"]
+    assert "job" not in problem["title"] + problem["detail"]
 
 
 def test_the_same_key_with_another_body_is_refused(client: httpx.Client) -> None:
@@ -176,6 +246,7 @@ SCOPE_OF = [
     ("jobs:write", "POST", "/v1/uploads/x:complete"),
     ("jobs:write", "DELETE", "/v1/uploads/x"),
     ("jobs:write", "POST", "/predict"),
+    ("jobs:read", "GET", "/healthcheck"),
     ("webhooks:manage", "POST", "/v1/webhook-endpoints"),
     ("webhooks:manage", "GET", "/v1/webhook-endpoints"),
     ("webhooks:manage", "GET", "/v1/webhook-endpoints/x"),

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from sqlalchemy import text
 
+from styleflow.storage.bucket import Bucket
 from tests.api.conftest import Office, Running, Tenant
 
 VIDEO = b"not really a video" * 1000
@@ -140,7 +144,71 @@ def test_a_reader_sees_the_upload_but_not_where_to_write(office: Office, tenant:
 
 def test_the_same_key_announces_one_upload(tenant: Tenant) -> None:
     body = {"filename": "a.mp4", "size_bytes": 3}
-    first, again = (
-        tenant.client.post("/v1/uploads", json=body, headers={"Idempotency-Key": "one"}).json() for _ in range(2)
-    )
-    assert first == again
+    first, again = (tenant.client.post("/v1/uploads", json=body, headers={"Idempotency-Key": "one"}) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.json()["id"] == again.json()["id"]
+    assert first.headers["Location"] == again.headers["Location"]
+    assert (first.headers.get("Idempotency-Replayed"), again.headers["Idempotency-Replayed"]) == (None, "true")
+
+
+def test_a_repeated_announcement_tells_how_the_upload_stands_now(tenant: Tenant) -> None:
+    def announced() -> httpx.Response:
+        body = {"filename": "a.mp4", "size_bytes": len(VIDEO)}
+        return tenant.client.post("/v1/uploads", json=body, headers={"Idempotency-Key": "one"})
+
+    upload = announced().json()
+    with tenant.running.database.transaction() as session:
+        wanted = text("select body::text || headers::text from idempotency_keys where project_id = :id")
+        kept = session.execute(wanted, {"id": tenant.project_id}).scalar_one()
+    assert "signature" not in kept
+    assert "a.mp4" not in kept
+    assert put(announced().json(), VIDEO).status_code == 204, "the address of a repetition is a fresh one"
+    tenant.client.post(f"/v1/uploads/{upload['id']}:complete")
+    assert (announced().json()["state"], announced().json()["url"]) == ("complete", None)
+    tenant.client.delete(f"/v1/uploads/{upload['id']}")
+    assert (announced().status_code, announced().json()["code"]) == (410, "erased")
+
+
+@pytest.mark.parametrize(("meanwhile", "status"), [("complete", 409), ("delete", 404)])
+def test_bytes_that_come_too_late_change_nothing(tenant: Tenant, meanwhile: str, status: int) -> None:
+    upload = announce(tenant)
+    path = f"/v1/uploads/{upload['id']}"
+    half_sent, go_on = threading.Event(), threading.Event()
+
+    def late() -> Iterator[bytes]:
+        yield b"X" * 1000
+        half_sent.set()
+        assert go_on.wait(20)
+        yield b"X" * (len(VIDEO) - 1000)
+
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(put, upload, late())
+        assert half_sent.wait(20)
+        assert put(upload, VIDEO).status_code == 204
+        if meanwhile == "complete":
+            assert tenant.client.post(f"{path}:complete").status_code == 200
+        else:
+            assert tenant.client.delete(path).status_code == 204
+        go_on.set()
+        assert sending.result(20).status_code == status
+    bucket = tenant.running.app.state.services.bucket
+    kept = [b"".join(chunks) for key in stored(tenant, upload) for chunks in [read(bucket, key)]]
+    assert kept == ([VIDEO] if meanwhile == "complete" else [])
+
+
+def read(bucket: Bucket, key: str) -> list[bytes]:
+    with bucket.open(key) as chunks:
+        return list(chunks)
+
+
+def test_a_body_that_stops_arriving_is_given_up(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.uploads.STALL_SECONDS", 0.1)
+    upload = announce(tenant)
+    parts = urlsplit(upload["url"])
+    with socket.create_connection((str(parts.hostname), int(parts.port or 80)), timeout=10) as connection:
+        head = f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(VIDEO)}\r\n\r\n"
+        connection.sendall(head.encode() + VIDEO[:100])
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"request_timeout" in answer
+    assert stored(tenant, upload) == []

@@ -14,7 +14,6 @@ from styleflow.database import JOB_CHANNEL
 from styleflow.errors import (
     CorruptMedia,
     DependencyUnavailable,
-    Erased,
     LeaseLost,
     NotFound,
     NotRetryable,
@@ -22,7 +21,7 @@ from styleflow.errors import (
 )
 from styleflow.jobs import progress
 from styleflow.jobs.state import JobState
-from styleflow.tables import AttemptRow, DeliveryRow, ResultRow, TrackRow, UploadRow, WebhookEndpointRow
+from styleflow.tables import AttemptRow, ResultRow, TrackRow, UploadRow, WebhookEndpointRow
 from styleflow.webhooks.announce import announce
 from tests.jobs.desk import PROJECT, Desk
 from tests.jobs.reports import scored_report
@@ -306,50 +305,6 @@ def test_an_open_job_must_be_canceled_before_it_is_erased(desk: Desk, claimed: b
 
     with pytest.raises(NotRetryable, match="cancel it first"):
         desk.do(progress.erase, PROJECT, identity)
-
-
-def test_an_erased_job_leaves_a_tombstone_and_names_the_objects_to_delete(desk: Desk) -> None:
-    source = {"type": "upload", "upload_id": add_upload(desk)}
-    held = desk.running(source=source, client_ref="who", tags={"a": "b"}, metadata={"c": "d"})
-    desk.do(progress.succeed, held.job_id, held.token, scored_report(), "evidence/key")
-
-    keys = desk.do(progress.erase, PROJECT, held.job_id)
-
-    job, rows, events, no_nudge = everything(desk, held.job_id)
-    assert sorted(keys) == ["evidence/key", "uploads/video"]
-    assert (rows, events, no_nudge) == ([], [], True)
-    assert isinstance(job, dict)
-    assert job["erased_at"] is not None
-    assert job["state"] == "succeeded"
-    assert job["source"] == {"type": "upload"}
-    personal = ("client_ref", "outcome", "verdict", "score", "probability", "media", "pipeline", "error")
-    assert {job[name] for name in personal} == {None}
-    assert [job[name] for name in ("tags", "job_metadata", "options", "progress")] == [{}, {}, {}, {}]
-    with pytest.raises(Erased):
-        desk.do(progress.erase, PROJECT, held.job_id)
-
-
-def test_an_upload_that_another_job_names_outlives_the_erasure(desk: Desk) -> None:
-    source = {"type": "upload", "upload_id": add_upload(desk)}
-    first, second = desk.submit(source=source), desk.submit(source=source)
-    for identity in (first, second):
-        desk.do(progress.request_cancel, PROJECT, identity)
-
-    assert desk.do(progress.erase, PROJECT, first) == []
-    assert desk.do(progress.erase, PROJECT, second) == ["uploads/video"]
-
-
-def test_an_event_that_is_still_on_its_way_survives_the_erasure(desk: Desk) -> None:
-    add_endpoint(desk)
-    identity = desk.submit()
-    desk.do(progress.request_cancel, PROJECT, identity)
-    desk.sql("update deliveries set state = 'delivered' where id = (select min(id) from deliveries)")
-
-    desk.do(progress.erase, PROJECT, identity)
-
-    assert [event.type for event in desk.events(identity)] == ["job.canceled"]
-    with desk.database.transaction() as session:
-        assert [delivery.state for delivery in session.scalars(select(DeliveryRow))] == ["pending"]
 
 
 def add_upload(desk: Desk) -> str:

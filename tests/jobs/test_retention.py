@@ -93,7 +93,7 @@ def test_a_finished_job_goes_with_everything_at_its_own_expiry(desk: Desk, delet
 
     assert run(desk, deleted) == RetentionCount(jobs=1)
 
-    assert deleted == [f"evidence/{identity}"]
+    assert deleted == [f"evidence/{identity}", f"evidence/{identity}/1/report.json"]
     with desk.database.transaction() as session:
         assert list(session.scalars(select(JobRow.id))) == [open_job]
         assert not session.scalars(select(ResultRow)).all()
@@ -111,6 +111,22 @@ def test_old_events_go_but_none_that_is_still_on_its_way(desk: Desk, deleted: li
     with desk.database.transaction() as session:
         assert [delivery.state for delivery in session.scalars(select(DeliveryRow))] == ["pending"]
         assert len(list(session.scalars(select(EventRow)))) == 1
+
+
+def test_an_event_of_an_erased_job_loses_its_body_when_it_has_arrived(desk: Desk, deleted: list[str]) -> None:
+    add_endpoint(desk)
+    identity = desk.submit()
+    desk.do(progress.request_cancel, PROJECT, identity)
+    desk.do(progress.erase, PROJECT, identity)
+    assert run(desk, deleted) == RetentionCount()
+
+    desk.sql("update deliveries set state = 'delivered'")
+
+    assert run(desk, deleted) == RetentionCount(erased_events=2)
+    assert run(desk, deleted) == RetentionCount()
+    assert {event.body for event in desk.events(identity)} == {""}
+    with desk.database.transaction() as session:
+        assert not session.scalars(select(DeliveryRow)).all()
 
 
 def test_answers_go_when_their_keys_may_be_used_anew(desk: Desk, deleted: list[str]) -> None:

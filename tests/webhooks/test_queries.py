@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 from styleflow.api_keys import ensure_project
 from styleflow.database import Database
 from styleflow.errors import NotFound, NotRetryable
+from styleflow.jobs import progress
+from styleflow.jobs.intake import NewJob, submit
 from styleflow.webhooks import queries, signature
 from tests.webhooks.office import Office, Receiver
 
@@ -168,6 +170,20 @@ def test_events_are_read_in_order_from_where_the_reader_stopped(office: Office, 
     assert [event.id for event in page + rest] == events
     with pytest.raises(NotFound):
         queries.list_events(session, office.project_id, after="evt_unknown")
+
+
+def test_a_reader_who_stopped_at_an_event_of_an_erased_job_goes_on(office: Office, session: Session) -> None:
+    with office.database.transaction() as writing:
+        new = NewJob(project_id=office.project_id, source={}, model="m@1", max_attempts=1, expires_in_days=1)
+        first, second = submit(writing, new).id, submit(writing, new).id
+    seen = queries.list_events(session, office.project_id, limit=1, settle_seconds=0)[0]
+    with office.database.transaction() as writing:
+        progress.request_cancel(writing, office.project_id, first)
+        progress.erase(writing, office.project_id, first)
+
+    rest = queries.list_events(session, office.project_id, after=seen.id, settle_seconds=0)
+
+    assert (seen.job_id, [event.job_id for event in rest]) == (first, [second])
 
 
 def test_the_youngest_events_are_held_back_until_older_ones_cannot_appear(office: Office, session: Session) -> None:
