@@ -20,10 +20,11 @@ from styleflow.errors import (
     SourceNotFound,
     StorageUnavailable,
     StyleFlowError,
+    UploadMismatch,
 )
 from styleflow.jobs import intake
 from styleflow.jobs.intake import NewJob
-from styleflow.tables import JobRow, WebhookEndpointRow
+from styleflow.tables import JobRow, UploadRow, WebhookEndpointRow
 
 PRIVATE_PREFIXES = ("uploads/", "evidence/", "sources/", "crops/", "exports/")
 """Where the service keeps what belongs to its tenants; an `s3` source may not name it."""
@@ -72,6 +73,7 @@ def record(
     services.catalog.resolve(model)
     _check_deadline(session, body)
     _check_callback(session, project_id, body)
+    _hold_upload(session, source)
     intake.admit(session, services.settings.max_queued_jobs)
     return intake.submit(
         session,
@@ -144,3 +146,12 @@ def _check_callback(session: Session, project_id: str, body: CreateJob) -> None:
         raise field_problem("/callback/endpoint_id", "names no webhook endpoint of this project")
     if row.state != "active":
         raise field_problem("/callback/endpoint_id", "names an endpoint that is disabled")
+
+
+def _hold_upload(session: Session, source: Mapping[str, Any]) -> None:
+    """Keep retention from deleting the upload between the look at it and the commit of the job that needs it."""
+    if source["type"] != "upload":
+        return
+    held = select(UploadRow.id).where(UploadRow.id == source["upload_id"]).with_for_update(read=True, key_share=True)
+    if session.execute(held).first() is None:
+        raise UploadMismatch("The upload has expired; its bytes are no longer kept.")

@@ -1,6 +1,6 @@
 """`python -m worker.duties`: the light worker. Recurring duties, on PostgreSQL's clock, without torch.
 
-One process at a time leads (a PostgreSQL advisory lock) and runs dispatch, rescue and retention, so they go on when
+One process at a time is in charge of dispatch and rescue, and one of retention (advisory locks), so they go on when
 Redis is down. Webhook deliveries are claimed row by row and run in every light worker.
 """
 
@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import psycopg
 import structlog
@@ -31,7 +32,7 @@ from worker.installation import egress, own_bucket
 
 log = structlog.get_logger(__name__)
 
-LEADER_LOCK = 727_002
+LEADER_LOCK, HOUSE_LOCK = 727_002, 727_004
 LEADER_IDLE_SECONDS = 15.0
 """PostgreSQL ends the session of a leader that says nothing for so long: a frozen one must not keep the lock."""
 TROUBLE = (DBAPIError, PoolTimeout, psycopg.Error, StyleFlowError, InvalidToken, OSError)
@@ -61,20 +62,12 @@ class Duty:
 
 
 def led_duties(settings: Settings, database: Database) -> list[Duty]:
-    """The duties of which one process at a time may be in charge."""
+    """What jobs wait for. One process at a time is in charge of it."""
     broker = Broker(settings.redis_url)
-    bucket = own_bucket(settings)
-    keep = retention.Keep(
-        source_hours=settings.source_hours, frames_days=settings.frames_days, events_days=settings.events_days
-    )
 
     def rescued() -> int:
         with database.transaction() as session:
             return rescue.sweep(session).total
-
-    def forgotten() -> int:
-        with database.transaction() as session:
-            return retention.sweep(session, keep, bucket.delete).total
 
     return [
         Duty(
@@ -85,21 +78,45 @@ def led_duties(settings: Settings, database: Database) -> list[Duty]:
             ),
         ),
         Duty("rescue", settings.rescue_seconds, rescued),
-        Duty("retention", 600.0, forgotten),
+    ]
+
+
+def house_duties(settings: Settings, database: Database) -> list[Duty]:
+    """What nobody waits for: it talks to the bucket, which may be slow, so it has a thread and a lock of its own."""
+    bucket = own_bucket(settings)
+    keep = retention.Keep(
+        source_hours=settings.source_hours, frames_days=settings.frames_days, events_days=settings.events_days
+    )
+
+    def forget(sweep: retention.Sweep) -> int:
+        with database.transaction() as session:
+            return sweep(session, keep, bucket.delete, retention.BATCH)
+
+    return [
+        *(Duty(f"retention of {kind}", 600.0, partial(forget, sweep)) for kind, sweep in retention.KINDS.items()),
         Duty("orphans", 60.0, orphans.OrphanReaper(database, bucket).reap),
     ]
 
 
 def lead(settings: Settings, database: Database, stopping: threading.Event) -> None:
-    """Become the leader, do the duties until told to stop; when the lock's connection breaks, try again."""
-    duties = led_duties(settings, database)
+    """Dispatch and rescue, in one process at a time."""
+    _in_charge(LEADER_LOCK, led_duties(settings, database), database, stopping)
+
+
+def keep_house(settings: Settings, database: Database, stopping: threading.Event) -> None:
+    """Retention and orphans, in one process at a time."""
+    _in_charge(HOUSE_LOCK, house_duties(settings, database), database, stopping)
+
+
+def _in_charge(lock: int, duties: list[Duty], database: Database, stopping: threading.Event) -> None:
+    """Take the lock, do the duties until told to stop; when the lock's connection breaks, try again."""
     while not stopping.is_set():
         try:
             with database.listener() as connection:
-                if not _locked(connection):
+                if not _locked(connection, lock):
                     stopping.wait(1.0)
                     continue
-                log.info("leading")
+                log.info("in_charge", duties=[duty.name for duty in duties])
                 connection.execute(f"set idle_session_timeout = '{LEADER_IDLE_SECONDS:.0f}s'")
                 connection.execute(f"listen {DISPATCH_CHANNEL}")
                 _do(duties, connection, stopping)
@@ -131,8 +148,8 @@ def deliver(settings: Settings, database: Database, stopping: threading.Event) -
                 stopping.wait(1.0)
 
 
-def _locked(connection: psycopg.Connection[tuple[object, ...]]) -> bool:
-    row = connection.execute("select pg_try_advisory_lock(%s)", (LEADER_LOCK,)).fetchone()
+def _locked(connection: psycopg.Connection[tuple[object, ...]], lock: int) -> bool:
+    row = connection.execute("select pg_try_advisory_lock(%s)", (lock,)).fetchone()
     return bool(row and row[0])
 
 
@@ -180,7 +197,7 @@ def main() -> int:
     database = Database(
         settings.database_url, pool_size=4 + settings.webhook_concurrency, application="styleflow-duties"
     )
-    code = run_until_stopped([lead, deliver], settings, database, stopping)
+    code = run_until_stopped([lead, keep_house, deliver], settings, database, stopping)
     database.close()
     return code
 

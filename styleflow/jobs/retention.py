@@ -6,9 +6,10 @@ rows that name missing objects until the next one. Deleting an object twice is h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, text, update
 from sqlalchemy.orm import Session
@@ -19,6 +20,8 @@ from styleflow.jobs.state import TERMINAL
 from styleflow.tables import DeliveryRow, EventRow, JobRow, ResultRow, TrackRow, UploadRow
 
 BATCH = 500
+LONGEST_DELIVERY_DAYS = 14.0
+"""The schedule lasts three days, and ten answers may each ask for one more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,37 +33,13 @@ class Keep:
     events_days: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class RetentionCount:
-    """Rows that one sweep deleted or emptied."""
-
-    uploads: int = 0
-    frames: int = 0
-    jobs: int = 0
-    events: int = 0
-    answers: int = 0
-    erased_events: int = 0
-
-    @property
-    def total(self) -> int:
-        return sum(getattr(self, field.name) for field in fields(self))
+DeleteObjects = Callable[[Sequence[str]], None]
+"""Takes bucket keys, of which some may be gone already."""
+Sweep = Callable[[Session, Keep, DeleteObjects, int], int]
+"""Deletes at most so many of one kind; returns how many."""
 
 
-def sweep(
-    session: Session, keep: Keep, delete_objects: Callable[[Sequence[str]], None], *, limit: int = BATCH
-) -> RetentionCount:
-    """Delete at most `limit` of each kind; `delete_objects` takes bucket keys, of which some may be gone already."""
-    return RetentionCount(
-        uploads=_uploads(session, keep, delete_objects, limit),
-        frames=_frames(session, keep, delete_objects, limit),
-        jobs=_jobs(session, delete_objects, limit),
-        events=_events(session, keep, limit),
-        answers=_answers(session, limit),
-        erased_events=_erased_events(session, limit),
-    )
-
-
-def _uploads(session: Session, keep: Keep, delete_objects: Callable[[Sequence[str]], None], limit: int) -> int:
+def _uploads(session: Session, keep: Keep, delete_objects: DeleteObjects, limit: int) -> int:
     """Announced and never sent, or kept for long enough and not needed by a job that is still to run."""
     needed = exists().where(
         JobRow.state.in_(["queued", "running"]),
@@ -74,13 +53,17 @@ def _uploads(session: Session, keep: Keep, delete_objects: Callable[[Sequence[st
     rows = session.execute(
         select(UploadRow.id, UploadRow.key).where(stale, ~needed).limit(limit).with_for_update(skip_locked=True)
     ).all()
-    if rows:
-        delete_objects([key for _, key in rows])
-        session.execute(delete(UploadRow).where(UploadRow.id.in_([identity for identity, _ in rows])))
-    return len(rows)
+    # Asked again now that the rows are locked: a job may have been accepted since the first look.
+    still_needed = select(UploadRow.id).where(UploadRow.id.in_([identity for identity, _ in rows]), needed)
+    kept = set(session.scalars(still_needed)) if rows else set()
+    gone = {identity: key for identity, key in rows if identity not in kept}
+    if gone:
+        delete_objects(list(gone.values()))
+        session.execute(delete(UploadRow).where(UploadRow.id.in_(list(gone))))
+    return len(gone)
 
 
-def _frames(session: Session, keep: Keep, delete_objects: Callable[[Sequence[str]], None], limit: int) -> int:
+def _frames(session: Session, keep: Keep, delete_objects: DeleteObjects, limit: int) -> int:
     """The frames of a result, in its tracks and in the stored report; the summary stays."""
     rows = session.execute(
         select(ResultRow.job_id, ResultRow.report_key)
@@ -110,7 +93,7 @@ _FRAME_COLUMNS = (
 )
 
 
-def _jobs(session: Session, delete_objects: Callable[[Sequence[str]], None], limit: int) -> int:
+def _jobs(session: Session, keep: Keep, delete_objects: DeleteObjects, limit: int) -> int:
     """Finished jobs past their `expires_at`, tombstones among them, with everything that hangs on them."""
     jobs = session.scalars(
         select(JobRow.id)
@@ -126,9 +109,16 @@ def _jobs(session: Session, delete_objects: Callable[[Sequence[str]], None], lim
     return len(jobs)
 
 
-def _events(session: Session, keep: Keep, limit: int) -> int:
-    """Old events with their deliveries, but none that is still promised to someone."""
-    pending = exists().where(DeliveryRow.event_id == EventRow.id, DeliveryRow.state == "pending")
+def _events(session: Session, keep: Keep, delete_objects: DeleteObjects, limit: int) -> int:
+    """Old events with their deliveries, but none that is still promised to someone.
+
+    A delivery older than any schedule lasts waits for an endpoint that was switched off, and promises nothing.
+    """
+    pending = exists().where(
+        DeliveryRow.event_id == EventRow.id,
+        DeliveryRow.state == "pending",
+        DeliveryRow.created_at > _ago(days=LONGEST_DELIVERY_DAYS),
+    )
     old = select(EventRow.id).where(EventRow.created_at < _ago(days=keep.events_days), ~pending).limit(limit)
     gone = session.scalars(
         delete(EventRow).where(EventRow.id.in_(old)).returning(EventRow.id).execution_options(synchronize_session=False)
@@ -136,7 +126,7 @@ def _events(session: Session, keep: Keep, limit: int) -> int:
     return len(gone.all())
 
 
-def _erased_events(session: Session, limit: int) -> int:
+def _erased_events(session: Session, keep: Keep, delete_objects: DeleteObjects, limit: int) -> int:
     """Events that were still on their way when their job was erased, and have arrived or failed since."""
     pending = exists().where(DeliveryRow.event_id == EventRow.id, DeliveryRow.state == "pending")
     arrived = (
@@ -148,7 +138,7 @@ def _erased_events(session: Session, limit: int) -> int:
     return blank_events(session, session.scalars(arrived).all())
 
 
-def _answers(session: Session, limit: int) -> int:
+def _answers(session: Session, keep: Keep, delete_objects: DeleteObjects, limit: int) -> int:
     """Stored answers whose Idempotency-Key may be used anew."""
     gone = session.execute(
         text(
@@ -162,3 +152,16 @@ def _answers(session: Session, limit: int) -> int:
 
 def _ago(*, days: float = 0.0, hours: float = 0.0) -> ColumnElement[datetime]:
     return func.now() - timedelta(days=days, hours=hours)
+
+
+KINDS: Mapping[str, Sweep] = MappingProxyType(
+    {
+        "uploads": _uploads,
+        "frames": _frames,
+        "jobs": _jobs,
+        "events": _events,
+        "erased_events": _erased_events,
+        "answers": _answers,
+    }
+)
+"""Each is swept in a transaction of its own, so that one object that cannot be deleted holds up its kind only."""
