@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from styleflow.models.style_attention import StyleAttention
 from styleflow.models.style_encoder import GradualStyleEncoder
 from styleflow.models.style_gru import StyleGRU
 from styleflow.models.temporal_transformer import TimeTransformer
+from styleflow.packs import COMPONENTS, CONTENT_ONLY, Component
 
 __all__ = ["COMPACT", "PAPER", "ClipOutput", "DetectorSizes", "StyleFlowDetector", "skeleton"]
 
@@ -31,20 +33,28 @@ class ClipOutput:
 
 
 class StyleFlowDetector(nn.Module):
-    """StyleFlow (Choi et al., CVPR 2024): style encoder, StyleGRU, content network, style attention, transformer."""
+    """StyleFlow (Choi et al., CVPR 2024): style encoder, StyleGRU, content network, style attention, transformer.
 
-    def __init__(self, sizes: DetectorSizes) -> None:
+    Of these only `components` are built. Without the style branch (`packs.CONTENT_ONLY`) it is FTCN: the style input
+    is not looked at, and no flow norm is known.
+    """
+
+    def __init__(self, sizes: DetectorSizes, components: Collection[Component] = COMPONENTS) -> None:
         super().__init__()
         self.sizes = sizes
-        self.style_encoder = GradualStyleEncoder(sizes.style_encoder)
-        self.style_gru = StyleGRU(
-            features=sizes.flow_features,
-            hidden=sizes.style_gru.hidden,
-            steps=sizes.flow_steps,
-            layers=sizes.style_gru.layers,
-        )
+        self.has_style_branch = set(components) != set(CONTENT_ONLY)
+        if "style_encoder" in components:
+            self.style_encoder = GradualStyleEncoder(sizes.style_encoder)
+        if "style_gru" in components:
+            self.style_gru = StyleGRU(
+                features=sizes.flow_features,
+                hidden=sizes.style_gru.hidden,
+                steps=sizes.flow_steps,
+                layers=sizes.style_gru.layers,
+            )
         self.content = ContentNetwork(sizes.content)
-        self.style_attention = StyleAttention(sizes.content.width)
+        if "style_attention" in components:
+            self.style_attention = StyleAttention(sizes.content.width, sizes.style_attention)
         self.temporal_transformer = TimeTransformer(
             tokens=sizes.content_tokens, width=sizes.content.width, sizes=sizes.transformer
         )
@@ -52,6 +62,8 @@ class StyleFlowDetector(nn.Module):
     def forward(self, content: Tensor, style: Tensor) -> ClipOutput:
         """content [B,3,T,S,S] RGB, ImageNet-normalised; style [B,T,3,R,R] RGB in [-1,1]. Any float dtype."""
         precision = next(self.parameters()).dtype
+        if not self.has_style_branch:
+            return self._judge_content(content.to(precision))
         flow = self.style_flow(style.to(precision))
         embedding = self.style_gru(flow.flatten(2).to(precision))
         fused, _ = self.fuse(self.content(content.to(precision)), embedding)
@@ -61,6 +73,14 @@ class StyleFlowDetector(nn.Module):
             logit=logit.squeeze(1).float(),
             flow_norms=self.flow_norms(flow),
             attention=attention.float().repeat_interleave(frames_per_token, dim=1),
+        )
+
+    def _judge_content(self, content: Tensor) -> ClipOutput:
+        logit, attention = self.temporal_transformer(self.content(content))
+        return ClipOutput(
+            logit=logit.squeeze(1).float(),
+            flow_norms=logit.new_full((len(content), self.sizes.flow_steps, 3), torch.nan, dtype=torch.float32),
+            attention=attention.float().repeat_interleave(self.sizes.clip_frames // self.sizes.content_tokens, dim=1),
         )
 
     def style_flow(self, style: Tensor) -> Tensor:
@@ -87,7 +107,7 @@ class StyleFlowDetector(nn.Module):
         return fused, attention
 
 
-def skeleton(sizes: DetectorSizes) -> StyleFlowDetector:
+def skeleton(sizes: DetectorSizes, components: Collection[Component] = COMPONENTS) -> StyleFlowDetector:
     """The network without memory for its parameters (on torch's `meta` device)."""
     with torch.device("meta"):
-        return StyleFlowDetector(sizes)
+        return StyleFlowDetector(sizes, components)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,6 +20,7 @@ from styleflow.errors import ConfigurationError, PackError
 from styleflow.models.detector import StyleFlowDetector, skeleton
 from styleflow.models.random_parameters import random_parameters
 from styleflow.models.sizes import DetectorSizes, size_name
+from styleflow.models.verification import measured
 from styleflow.packs import (
     COMPONENTS,
     Pack,
@@ -53,14 +54,15 @@ def load_detector(
     target = torch.device(device)
     dtype = _dtype(precision, target)
     verify_pack(pack)
-    detector = skeleton(_sizes_of(pack.card))
+    detector = skeleton(_sizes_of(pack.card), pack.card.components)
     with _opened(pack) as file:
         found = {name: _entry(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118  # not a mapping
         _refuse_differences(pack, layout_of(detector), found)
         state = {name: _placed(file.get_tensor(name), target, dtype) for name in found}
     detector.load_state_dict(state, strict=True, assign=True)
     # cuDNN wants a GRU's parameters side by side; elsewhere this does nothing.
-    detector.style_gru.gru.flatten_parameters()
+    if detector.has_style_branch:
+        detector.style_gru.gru.flatten_parameters()
     return detector.eval().requires_grad_(False)
 
 
@@ -94,14 +96,13 @@ def write_random_pack(
     `styleflow-<size>@random-<seed>`. A pack of that name that is there already is verified and kept. It appears
     whole or not at all, so that a reader of the folder never sees half of it.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     target = directory / f"styleflow-{size_name(sizes)}-random-{seed}"
     if not target.exists():
-        with tempfile.TemporaryDirectory(prefix=".making-", dir=directory) as scratch:
-            made = Path(scratch) / target.name
-            made.mkdir()
-            _write_random_files(made, sizes, seed, default=default, created=created or datetime.now(UTC))
-            _moved(made, target)
+
+        def describe(weights: WeightsFile) -> PackCard:
+            return _random_card(sizes, seed, weights, default=default, created=created or datetime.now(UTC))
+
+        write_pack(directory, random_parameters(sizes, seed), describe)
     pack = read_pack(target)
     if _sizes_of(pack.card) != sizes:
         raise PackError(f"The pack {target.name} exists with other sizes.")
@@ -109,18 +110,42 @@ def write_random_pack(
     return pack
 
 
-def _write_random_files(directory: Path, sizes: DetectorSizes, seed: int, *, default: bool, created: datetime) -> None:
-    weights = directory / "model.safetensors"
-    save_file(random_parameters(sizes, seed), weights)
-    weights.chmod(0o644)  # safetensors leaves it to its writer alone; who loads a pack may be another user
-    card = PackCard(
+def write_pack(directory: Path, state: Mapping[str, Tensor], describe: Callable[[WeightsFile], PackCard]) -> Path:
+    """Write a pack into `directory`, the folder of all packs, with the golden clip measured; returns its folder.
+
+    The pack appears whole or not at all. One of that name that is there already stays as it is. Raises PackError for
+    parameters that do not fit the card that `describe` makes, or that give no finite number.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".making-", dir=directory) as scratch:
+        made = Path(scratch) / "pack"
+        made.mkdir()
+        weights = made / "model.safetensors"
+        save_file(dict(state), weights)
+        weights.chmod(0o644)  # safetensors leaves it to its writer alone; who loads a pack may be another user
+        card = describe(
+            WeightsFile(file=weights.name, sha256=sha256_of(weights), size_bytes=weights.stat().st_size),
+        )
+        write_card(measured(Pack(card, made), _loaded), made)
+        _moved(made, directory / card.folder)
+    return directory / card.folder
+
+
+def _loaded(pack: Pack, device: str, precision: str) -> StyleFlowDetector:
+    return load_detector(pack, device, cast("Precision", precision))
+
+
+def _random_card(
+    sizes: DetectorSizes, seed: int, weights: WeightsFile, *, default: bool, created: datetime
+) -> PackCard:
+    return PackCard(
         name=f"styleflow-{size_name(sizes)}",
         version=f"random-{seed}",
         default=default,
         size=size_name(sizes),
         sizes=sizes.to_json(),
         components=COMPONENTS,
-        weights=WeightsFile(file=weights.name, sha256=sha256_of(weights), size_bytes=weights.stat().st_size),
+        weights=weights,
         preprocessing=Preprocessing(
             clip_frames=sizes.clip_frames,
             content_size=sizes.content.input_size,
@@ -129,10 +154,8 @@ def _write_random_files(directory: Path, sizes: DetectorSizes, seed: int, *, def
         calibration=None,
         training=Training(trained=False, statement="random weights: not trained", seed=seed),
         licences=("MIT",),
-        tolerance={"float32": 1e-4},
         created=created.replace(microsecond=0),
     )
-    write_card(card, directory)
 
 
 def _moved(made: Path, target: Path) -> None:
@@ -154,9 +177,6 @@ def _dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def _sizes_of(card: PackCard) -> DetectorSizes:
-    missing = [component for component in COMPONENTS if component not in card.components]
-    if missing:
-        raise PackError(f"The pack {card.folder} lacks {', '.join(missing)}.")
     try:
         sizes = DetectorSizes.from_json(card.sizes)
     except ValueError as error:

@@ -15,7 +15,7 @@ from torch import Tensor
 from styleflow.errors import ConfigurationError, PackError
 from styleflow.models.random_parameters import random_parameters
 from styleflow.models.weights import load_detector, write_random_pack
-from styleflow.packs import COMPONENTS, Pack, read_pack, sha256_of, write_card
+from styleflow.packs import COMPONENTS, CONTENT_ONLY, Pack, read_pack, sha256_of, write_card
 from tests.models.small_networks import TINY, random_clips
 
 
@@ -158,11 +158,21 @@ def test_a_truncated_file_is_refused_even_when_the_card_vouches_for_it(pack: Pac
         load_detector(vouched(pack))
 
 
-def test_a_pack_without_its_style_branch_is_not_served_under_the_full_networks_name(pack: Pack) -> None:
-    content_only = vouched(pack, components=("content", "temporal_transformer"))
+def test_a_card_that_denies_the_style_branch_of_its_file_is_refused(pack: Pack) -> None:
+    with pytest.raises(PackError, match=r"style_attention\.lp\.bias is left over"):
+        load_detector(vouched(pack, components=CONTENT_ONLY))
 
-    with pytest.raises(PackError, match="lacks style_encoder, style_gru, style_attention"):
+
+def test_a_network_without_its_style_branch_is_not_served_under_the_full_networks_name(pack: Pack) -> None:
+    content_only = repacked(pack, lambda state: [state.pop(name) for name in list(state) if name.startswith("style_")])
+
+    with pytest.raises(PackError, match=r"style_attention\.\S+ is missing"):
         load_detector(content_only)
+
+
+def test_half_a_style_branch_makes_no_pack(pack: Pack) -> None:
+    with pytest.raises(PackError, match=r"it lacks style_encoder$|it lacks style_encoder\."):
+        vouched(pack, components=COMPONENTS[1:])
 
 
 def test_sizes_that_describe_no_network_are_refused(pack: Pack) -> None:
