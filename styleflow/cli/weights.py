@@ -151,14 +151,14 @@ def list_packs(directory: Directory) -> None:
     """The packs that are served from the folder."""
     with _errors_as_exit():
         catalog = Catalog(directory)
-    table = Table(Column("model", no_wrap=True), "size", "branches", "MB", "calibration", "training", "SHA-256")
+    table = Table(Column("model", no_wrap=True), "size", "MB", "calibration", "training", "SHA-256")
     default = catalog.default
     for card in catalog.cards:
         mark = " (default)" if default is not None and card.model == default.card.model else ""
+        branch = "\ncontent only" if card.content_only else ""
         table.add_row(
-            card.model + mark,
+            card.model + mark + branch,
             card.size,
-            "content only" if card.content_only else "style and content",
             f"{card.weights.size_bytes / 1e6:.1f}",
             card.calibration.method if card.calibration else "none",
             card.training.statement,

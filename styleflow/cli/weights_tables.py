@@ -88,12 +88,12 @@ def show_verification(found: Iterable[Verified], precision: str, *, as_json: boo
 
 
 def _parts_table(parts: Iterable[PartTaken]) -> Table:
-    table = Table("part", "file", "SHA-256", "taken", "parameters", "ignored", "missing", "left over", "unlike")
+    table = Table(
+        Column("part, file", no_wrap=True), "taken", "parameters", "ignored", "missing", "left over", "unlike"
+    )
     for part in parts:
         table.add_row(
-            part.part,
-            escape(part.file),
-            part.sha256[:12],
+            escape(f"{part.part}\n{part.file}"),
             str(part.taken),
             f"{part.parameters:,}",
             escape("\n".join(f"{count} {reason}" for reason, count in part.ignored.items())) or "-",

@@ -36,7 +36,8 @@ class Load(Protocol):
 
 
 def golden_clip(preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
-    """(content [1,3,T,S,S], style [1,T,3,R,R]), float32, normalised as the card says. On the CPU.
+    """(content [1,3,T,S,S], style [1,T,3,R,R]), float32, normalised as the card says. On the CPU; channels lie last
+    in memory.
 
     Two pictures of 16 x 16 blocks are drawn from SHAKE-256, which is the same everywhere; the clip drifts from one to
     the other in integer steps, so that its style flow is a small difference of close vectors, as a face's is.
@@ -49,10 +50,12 @@ def golden_clip(preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
     )
 
 
-def golden_logit(network: StyleFlowDetector, preprocessing: Preprocessing, *, copies: int = 1) -> float:
-    """What the network says about the golden clip, alone or as the first of several copies in one batch."""
+def golden_logit(network: StyleFlowDetector, preprocessing: Preprocessing, *, channels_last: bool = False) -> float:
+    """What the network says about the golden clip, whose pictures lie in memory as in serving, or channels last."""
     device = next(network.parameters()).device
-    content, style = (tensor.repeat(copies, 1, 1, 1, 1).to(device) for tensor in golden_clip(preprocessing))
+    content, style = (tensor.to(device) for tensor in golden_clip(preprocessing))
+    if not channels_last:
+        content, style = content.contiguous(), style.contiguous()
     with torch.inference_mode():
         return float(network(content, style).logit[0])
 
@@ -60,16 +63,16 @@ def golden_logit(network: StyleFlowDetector, preprocessing: Preprocessing, *, co
 def measured(pack: Pack, load: Load) -> PackCard:
     """The card with the golden clip's logit and the tolerances measured on this CPU.
 
-    float32: against the same clip in a batch of two, which sums in another order. bfloat16: against float32; left out
-    where this machine cannot compute in it. float16 cannot be measured on a CPU and gets bfloat16's, whose rounding is
-    eight times coarser. Raises PackError for a network that gives no finite number.
+    float32: against the same clip with channels last in memory, for which other kernels are taken. bfloat16: against
+    float32; left out where this machine cannot compute in it. float16 cannot be measured on a CPU and gets bfloat16's,
+    whose rounding is eight times coarser. Raises PackError for a network that gives no finite number.
     """
     card = pack.card
     network = load(pack, "cpu", "float32")
     logit = golden_logit(network, card.preprocessing)
     if not math.isfinite(logit):
         raise PackError(f"The network of the pack {card.folder} gives no finite number for the golden clip.")
-    again = golden_logit(network, card.preprocessing, copies=2)
+    again = golden_logit(network, card.preprocessing, channels_last=True)
     del network  # at paper size two networks would be 8 GB
     tolerance = {"float32": _tolerance("float32", logit, again)}
     coarse = _in_bfloat16(pack, load)
