@@ -151,7 +151,7 @@ def list_packs(directory: Directory) -> None:
     """The packs that are served from the folder."""
     with _errors_as_exit():
         catalog = Catalog(directory)
-    table = Table(Column("model", no_wrap=True), "size", "MB", "calibration", "training", "SHA-256")
+    table = Table(Column("model", no_wrap=True), "size", "MB", "calibration", "trained", "SHA-256")
     default = catalog.default
     for card in catalog.cards:
         mark = " (default)" if default is not None and card.model == default.card.model else ""
@@ -161,7 +161,7 @@ def list_packs(directory: Directory) -> None:
             card.size,
             f"{card.weights.size_bytes / 1e6:.1f}",
             card.calibration.method if card.calibration else "none",
-            card.training.statement,
+            "yes" if card.training.trained else "no",
             card.weights.sha256[:12],
         )
     Console().print(table)

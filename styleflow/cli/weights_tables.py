@@ -31,7 +31,7 @@ def show_import(imported: Imported, *, as_json: bool) -> None:
         )
         return
     console = Console()
-    console.print(_parts_table(imported.parts))
+    _print_parts(console, imported.parts)
     console.print(f"{card.model}  sha256 {card.weights.sha256}", soft_wrap=True)
     if card.content_only:
         console.print("Without a style branch: every report made with it carries the warning content_only.")
@@ -55,7 +55,7 @@ def show_refusal(error: StyleFlowError, *, as_json: bool) -> None:
         return
     console = Console(stderr=True)
     if parts:
-        console.print(_parts_table(parts))
+        _print_parts(console, parts)
     for difference in differences:
         console.print(f"  {difference}", soft_wrap=True, markup=False, highlight=False)
     console.print(f"{error.code}: {error}", style="red", soft_wrap=True, markup=False)
@@ -88,18 +88,25 @@ def show_verification(found: Iterable[Verified], precision: str, *, as_json: boo
 
 
 def _parts_table(parts: Iterable[PartTaken]) -> Table:
-    table = Table(
-        Column("part, file", no_wrap=True), "taken", "parameters", "ignored", "missing", "left over", "unlike"
-    )
+    table = Table(Column("part, file", no_wrap=True), "taken", "values", "ignored", "missing", "left over", "unlike")
     for part in parts:
         table.add_row(
             escape(f"{part.part}\n{part.file}"),
             str(part.taken),
-            f"{part.parameters:,}",
-            escape("\n".join(f"{count} {reason}" for reason, count in part.ignored.items())) or "-",
+            f"{part.parameters / 1e6:.1f} M",
+            str(sum(part.ignored.values())),
             *(str(len(names)) if names else "-" for names in (part.missing, part.left_over, part.unlike)),
         )
     return table
+
+
+def _print_parts(console: Console, parts: Sequence[PartTaken]) -> None:
+    console.print(_parts_table(parts))
+    for part in parts:
+        ignored = [f"{count} {reason}" for reason, count in part.ignored.items()]
+        beside = [f"beside it {', '.join(part.beside)}"] if part.beside else []
+        if ignored or beside:
+            console.print(f"ignored in {part.file}: {'; '.join(ignored + beside)}", soft_wrap=True, markup=False)
 
 
 def _number(value: object) -> str:

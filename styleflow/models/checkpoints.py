@@ -82,7 +82,9 @@ class PartTaken:
     taken: int
     parameters: int
     ignored: Mapping[str, int]
-    """Why → how many entries, or the names of what lay beside the state dict."""
+    """Why → how many entries."""
+    beside: tuple[str, ...]
+    """What lay beside the state dict, and was not looked at."""
     missing: tuple[str, ...]
     left_over: tuple[str, ...]
     unlike: tuple[str, ...]
@@ -189,7 +191,8 @@ def _row(part: PublishedPart, file: Checkpoint, found: Match) -> PartTaken:
         sha256=file.sha256,
         taken=len(found.taken),
         parameters=sum(file.state[key].numel() for key in found.taken.values()),
-        ignored=ignored | {f"beside the state dict: {name}": 1 for name in file.beside},
+        ignored=ignored,
+        beside=file.beside,
         missing=found.missing,
         left_over=found.left_over,
         unlike=found.unlike,
@@ -233,7 +236,7 @@ def _card(sizes: DetectorSizes, components: tuple[Component, ...], files: Files,
     branch = "styleflow" if components == COMPONENTS else "content"
     return PackCard(
         name=wishes.name or f"{branch}-{size}",
-        version=wishes.version or f"imported-{hashlib.sha256(digests).hexdigest()[:12]}",
+        version=wishes.version or f"imported-{hashlib.sha256(digests).hexdigest()[:8]}",
         default=wishes.default,
         size=size,
         sizes=sizes.to_json(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, PositiveInt, TypeAdapter, with_config
@@ -183,7 +183,8 @@ SIZES: dict[str, DetectorSizes] = {"compact": COMPACT, "paper": PAPER}
 
 
 def size_name(sizes: DetectorSizes) -> Literal["compact", "paper", "custom"]:
-    """The word for these sizes in a card."""
-    if sizes == COMPACT:
+    """The word for these sizes in a card; the level and the style attention's roles are not part of it."""
+    plain = replace(sizes, style_gru=replace(sizes.style_gru, level="total"), style_attention="content_query")
+    if plain == COMPACT:
         return "compact"
-    return "paper" if sizes == PAPER else "custom"
+    return "paper" if plain == PAPER else "custom"

@@ -79,3 +79,10 @@ def test_a_card_from_before_there_were_variants_means_the_published_one() -> Non
     del card["style_attention"]
 
     assert DetectorSizes.from_json(card) == COMPACT
+
+
+def test_the_level_and_the_roles_do_not_change_the_word_for_the_sizes() -> None:
+    coarse = dataclasses.replace(PAPER.style_gru, level="coarse")
+
+    assert size_name(dataclasses.replace(PAPER, style_gru=coarse, style_attention="style_query")) == "paper"
+    assert size_name(dataclasses.replace(PAPER, style_gru=dataclasses.replace(coarse, hidden=2048))) == "custom"
