@@ -104,7 +104,10 @@ def test_the_whole_network_is_the_published_one_for_any_parameters(seed: int, si
     found = whole(sizes, seed)(clip, crops)
 
     latents = torch.stack(
-        [by_hand.psp(psp, of_clip, sizes.style_encoder.depths, sizes.style_encoder.styles_per_level) for of_clip in crops]
+        [
+            by_hand.psp(psp, of_clip, sizes.style_encoder.depths, sizes.style_encoder.styles_per_level)
+            for of_clip in crops
+        ]
     )
     flow = latents[:, 1:] - latents[:, :-1]
     tokens = by_hand.content(stage_two, clip, sizes.content.depths)
