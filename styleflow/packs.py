@@ -63,7 +63,8 @@ class Preprocessing(_CardPart):
     style_mean: Triple = (0.5, 0.5, 0.5)
     style_std: Triple = (0.5, 0.5, 0.5)
     style_framing: Literal["ffhq", "ftcn256", "ffhq_per_frame"] = "ffhq"
-    """`ffhq`: FFHQ framing by one transform per clip; `ftcn256`: the content crop itself."""
+    """`ffhq`: FFHQ framing by one transform per clip; `ftcn256`: the content crop itself; `ffhq_per_frame`: each
+    frame framed by its own points, as FFHQ was, so that the jitter of the points enters the style flow."""
 
 
 class Calibration(_CardPart):

@@ -123,7 +123,10 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Check bytes, names, shapes and the golden clip's logit, as a worker does when it starts."""
+    import torch
+
     from styleflow.cli import weights_tables
+    from styleflow.models.precision import chosen_precision
     from styleflow.models.verification import check
     from styleflow.models.weights import load_detector
 
@@ -136,7 +139,8 @@ def verify(
     found: list[tuple[PackCard, float | None, StyleFlowError | None]] = []
     for pack in packs:
         try:
-            logit = check(load_detector(pack, device, precision), pack.card, precision)
+            chosen = chosen_precision(precision, torch.device(device))
+            logit = check(load_detector(pack, device, chosen, serving=True), pack.card, chosen)
         except StyleFlowError as error:
             found.append((pack.card, None, error))
         else:

@@ -32,7 +32,7 @@ MAX_PROBABILITY_SHIFT = 0.01
 class Load(Protocol):
     """`models.weights.load_detector`, given by the caller because that file writes packs too."""
 
-    def __call__(self, pack: Pack, device: str, precision: str, /) -> StyleFlowDetector: ...
+    def __call__(self, pack: Pack, device: str, precision: str, *, serving: bool) -> StyleFlowDetector: ...
 
 
 def golden_clip(preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
@@ -63,17 +63,16 @@ def golden_logit(network: StyleFlowDetector, preprocessing: Preprocessing, *, ch
 def measured(pack: Pack, load: Load) -> PackCard:
     """The card with the golden clip's logit and the tolerances measured on this CPU.
 
-    float32: against the same clip with channels last in memory, for which other kernels are taken. bfloat16: against
-    float32; left out where this machine cannot compute in it. float16 cannot be measured on a CPU and gets bfloat16's,
-    whose rounding is eight times coarser. Raises PackError for a network that gives no finite number.
+    float32: the network as it was published against its served form (fused, folded), with the clip's channels last in
+    memory besides. bfloat16: against float32; left out where this machine cannot compute in it. float16 cannot be
+    measured on a CPU and gets bfloat16's, whose rounding is eight times coarser. Raises PackError for a network that
+    gives no finite number.
     """
     card = pack.card
-    network = load(pack, "cpu", "float32")
-    logit = golden_logit(network, card.preprocessing)
+    logit = golden_logit(load(pack, "cpu", "float32", serving=False), card.preprocessing)
     if not math.isfinite(logit):
         raise PackError(f"The network of the pack {card.folder} gives no finite number for the golden clip.")
-    again = golden_logit(network, card.preprocessing, channels_last=True)
-    del network  # at paper size two networks would be 8 GB
+    again = golden_logit(load(pack, "cpu", "float32", serving=True), card.preprocessing, channels_last=True)
     tolerance = {"float32": _tolerance("float32", logit, again)}
     coarse = _in_bfloat16(pack, load)
     if coarse is not None and abs(_sigmoid(coarse) - _sigmoid(logit)) <= MAX_PROBABILITY_SHIFT:
@@ -113,7 +112,7 @@ def check(network: StyleFlowDetector, card: PackCard, precision: str) -> float:
 
 def _in_bfloat16(pack: Pack, load: Load) -> float | None:
     try:
-        logit = golden_logit(load(pack, "cpu", "bfloat16"), pack.card.preprocessing)
+        logit = golden_logit(load(pack, "cpu", "bfloat16", serving=True), pack.card.preprocessing)
     except (ConfigurationError, RuntimeError):  # this CPU, or this build of torch, has no such arithmetic
         return None
     return logit if math.isfinite(logit) else None
