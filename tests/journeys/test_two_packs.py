@@ -123,5 +123,6 @@ def test_changing_only_the_style_input_changes_the_score_of_the_full_pack_alone(
 
     (heard, heard_otherwise), (deaf, deaf_again) = scores(full), scores(content)
 
-    assert abs(heard - heard_otherwise) > 1e-3  # rounding is a thousand times smaller
+    # further than two computations of one network may be apart for a worker to serve it
+    assert abs(heard - heard_otherwise) > full.card.tolerance["float32"] * max(1.0, abs(heard))
     assert deaf == deaf_again
