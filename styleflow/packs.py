@@ -30,6 +30,9 @@ COMPONENTS: tuple[Component, ...] = (
     "content",
     "temporal_transformer",
 )
+"""Of the full network."""
+CONTENT_ONLY: tuple[Component, ...] = ("content", "temporal_transformer")
+"""Of the network without its style branch, which is FTCN."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Triple = tuple[float, float, float]
@@ -60,7 +63,8 @@ class Preprocessing(_CardPart):
     style_mean: Triple = (0.5, 0.5, 0.5)
     style_std: Triple = (0.5, 0.5, 0.5)
     style_framing: Literal["ffhq", "ftcn256", "ffhq_per_frame"] = "ffhq"
-    """`ffhq`: FFHQ framing by one transform per clip; `ftcn256`: the content crop itself."""
+    """`ffhq`: FFHQ framing by one transform per clip; `ftcn256`: the content crop itself; `ffhq_per_frame`: each
+    frame framed by its own points, as FFHQ was, so that the jitter of the points enters the style flow."""
 
 
 class Calibration(_CardPart):
@@ -89,6 +93,17 @@ class Source(_CardPart):
     name: str
     sha256: Sha256 | None = None
     url: str | None = None
+    components: tuple[Component, ...] = ()
+    """Those that were taken from it."""
+
+
+class GoldenClip(_CardPart):
+    """What the network said about one drawn clip when the pack was made: see models/verification.py."""
+
+    rule: Literal["drifting-blocks-1"]
+    """How the clip is drawn."""
+    logit: float
+    """In float32 on the CPU that made the pack."""
 
 
 class Training(_CardPart):
@@ -118,7 +133,9 @@ class PackCard(_CardPart):
     sources: tuple[Source, ...] = ()
     licences: tuple[str, ...] = ()
     tolerance: Mapping[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
-    """Relative difference of a logit that is accepted, per precision."""
+    """How far the golden clip's logit may be off, per precision, in units of max(1, |logit|). A precision without
+    an entry is not served."""
+    golden: GoldenClip | None = None
     created: AwareDatetime
 
     @model_validator(mode="after")
@@ -126,6 +143,21 @@ class PackCard(_CardPart):
         if self.calibration is not None and not self.training.trained:
             raise ValueError("weights that were not trained cannot be calibrated")
         return self
+
+    @model_validator(mode="after")
+    def _components_make_a_network(self) -> Self:
+        held = set(self.components)
+        if len(held) != len(self.components):
+            raise ValueError("a component is named twice")
+        if held not in (set(COMPONENTS), set(CONTENT_ONLY)):
+            lacking = ", ".join(component for component in COMPONENTS if component not in held)
+            raise ValueError(f"a network is whole, or content and temporal_transformer alone: it lacks {lacking}")
+        return self
+
+    @property
+    def content_only(self) -> bool:
+        """Whether the style branch is absent."""
+        return "style_attention" not in self.components
 
     @property
     def model(self) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from styleflow.detection.analyze import AnalysisOptions, Progress, analyze
 from styleflow.detection.engine import Detector
 from styleflow.errors import ConfigurationError, ModelUnavailable
-from styleflow.models.weights import Precision
 from styleflow.packs import Catalog
 from styleflow.report import VideoReport
 from styleflow.settings import Settings
@@ -64,8 +63,9 @@ def load_analyzer(settings: Settings) -> DetectorAnalyzer:
     if not catalog.packs:
         raise ConfigurationError("there is no weights pack to serve: set STYLEFLOW_PACKS_DIRECTORY")
     device = chosen_device(settings.device)
-    precision = cast("Precision", settings.precision)
-    detectors = {pack.card.model: Detector.load(pack, device=device, precision=precision) for pack in catalog.packs}
+    detectors = {
+        pack.card.model: Detector.load(pack, device=device, precision=settings.precision) for pack in catalog.packs
+    }
     defaults = AnalysisOptions(
         media_limits=MediaLimits(max_bytes=settings.max_media_bytes, max_seconds=settings.max_media_seconds),
         sandbox_limits=SandboxLimits(

@@ -18,7 +18,7 @@ from styleflow.detection.engine import Detector
 from styleflow.detection.evidence import face_track, most_prominent
 from styleflow.detection.examination import Examination, Stopwatch
 from styleflow.detection.inputs import QualityFloor
-from styleflow.detection.pipeline import describe
+from styleflow.detection.pipeline import describe, pack_warnings
 from styleflow.detection.score import Policy, decide
 from styleflow.errors import CorruptMedia
 from styleflow.faces.track import TrackRules
@@ -127,7 +127,7 @@ def _report(
         coverage=coverage(video, plan, examination, records),
         tracks=tuple(face_track(record, scale, options.policy) for record in records),
         pipeline=describe(detector),
-        warnings=warnings(video, examination, records),
+        warnings=(*pack_warnings(detector.card), *warnings(video, examination, records)),
         timing_ms=examination.clock.milliseconds(),
     )
 

@@ -15,7 +15,9 @@ from styleflow.detection.inputs import ClipInput
 from styleflow.errors import GpuOutOfMemory, InternalFailure, PackError
 from styleflow.faces.detect import FaceDetector, MtcnnFaceDetector
 from styleflow.models.detector import ClipOutput, StyleFlowDetector
-from styleflow.models.weights import Precision, load_detector
+from styleflow.models.precision import Precision, chosen_precision
+from styleflow.models.verification import check
+from styleflow.models.weights import load_detector
 from styleflow.packs import Pack, PackCard, Preprocessing, Triple
 from styleflow.video.clips import CLIP_FRAMES
 
@@ -48,18 +50,21 @@ class Detector:
     clips_at_once: int = CLIPS_AT_ONCE
 
     @classmethod
-    def load(cls, pack: Pack, *, device: torch.device | str = "cpu", precision: Precision = "float32") -> Self:
-        """Raises PackError for a pack that must not be served, ConfigurationError without a fitting
-        torchvision."""
+    def load(cls, pack: Pack, *, device: torch.device | str = "cpu", precision: str = "float32") -> Self:
+        """Raises PackError for a pack that must not be served or whose golden clip gives another logit here,
+        ConfigurationError without a fitting torchvision."""
         if pack.card.preprocessing.clip_frames != CLIP_FRAMES:
             raise PackError(f"The pack {pack.card.model} reads clips of another length than {CLIP_FRAMES} frames.")
         place = torch.device(device)
+        chosen = chosen_precision(precision, place)
+        network = load_detector(pack, place, chosen, serving=True)
+        check(network, pack.card, chosen)
         return cls(
-            network=load_detector(pack, place, precision),
+            network=network,
             faces=MtcnnFaceDetector(place),
             card=pack.card,
             device=place,
-            precision=precision,
+            precision=chosen,
         )
 
     def judge(self, clips: Sequence[ClipInput]) -> list[ClipJudgement]:

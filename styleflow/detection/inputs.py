@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from styleflow.detection.stream import FaceClip
 from styleflow.faces.align import (
@@ -15,10 +17,10 @@ from styleflow.faces.align import (
     Affine,
     clip_alignment,
     compose,
+    ffhq_alignment,
     ffhq_framing,
     warp,
 )
-from styleflow.faces.detect import shrink_to
 from styleflow.packs import Preprocessing
 
 QUALITY_EVERY = 8
@@ -79,9 +81,21 @@ def prepare(clip: FaceClip, preprocessing: Preprocessing) -> tuple[ClipInput, Cl
     """
     alignment = clip_alignment(np.stack([sighting.points for sighting in clip.sightings]))
     aligned = [warp(crop, alignment, ALIGNED_PX) for crop in clip.crops]
-    content = np.stack([_resize(picture, preprocessing.content_size) for picture in aligned])
-    style = np.stack(_style_pictures(clip, alignment, aligned, preprocessing))
-    return ClipInput(content, style), measure(clip, aligned)
+    content = resized(np.stack(aligned), preprocessing.content_size)
+    return ClipInput(content, _style_pictures(clip, alignment, aligned, preprocessing)), measure(clip, aligned)
+
+
+def resized(pictures: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """(frames, H, W, 3) -> (frames, size, size, 3), bilinear over the whole area that a new pixel covers.
+
+    The published networks were trained on pictures that Pillow resized (256 to 224 for the content): this gives
+    the same bytes up to one grey level, which plain bilinear sampling and averaging over areas do not.
+    """
+    if pictures.shape[1:3] == (size, size):
+        return pictures
+    channels_first = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+    smaller = functional.interpolate(channels_first, (size, size), mode="bilinear", antialias=True)
+    return np.ascontiguousarray(smaller.permute(0, 2, 3, 1).numpy())
 
 
 def measure(clip: FaceClip, aligned: Sequence[NDArray[np.uint8]]) -> ClipQuality:
@@ -99,20 +113,16 @@ def measure(clip: FaceClip, aligned: Sequence[NDArray[np.uint8]]) -> ClipQuality
 
 def _style_pictures(
     clip: FaceClip, alignment: Affine, aligned: Sequence[NDArray[np.uint8]], preprocessing: Preprocessing
-) -> list[NDArray[np.uint8]]:
+) -> NDArray[np.uint8]:
     size = preprocessing.style_size
     if preprocessing.style_framing == "ftcn256":
-        return [_resize(picture, size) for picture in aligned]
-    framing = ffhq_framing(size)
+        return resized(np.stack(aligned), size)
     if preprocessing.style_framing == "ffhq":
-        return [warp(crop, compose(framing, alignment), size) for crop in clip.crops]
-    return [
-        warp(crop, compose(framing, clip_alignment(sighting.points)), size)
-        for crop, sighting in zip(clip.crops, clip.sightings, strict=True)
-    ]
-
-
-def _resize(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    if size <= len(picture):
-        return shrink_to(picture, size)
-    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+        one_for_all = compose(ffhq_framing(size), alignment)
+        return np.stack([warp(crop, one_for_all, size) for crop in clip.crops])
+    return np.stack(
+        [
+            warp(crop, ffhq_alignment(sighting.points, size), size)
+            for crop, sighting in zip(clip.crops, clip.sightings, strict=True)
+        ]
+    )

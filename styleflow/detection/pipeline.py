@@ -7,8 +7,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from styleflow.detection.engine import Detector
-from styleflow.packs import Calibration
-from styleflow.report import Pipeline
+from styleflow.packs import Calibration, PackCard
+from styleflow.report import Pipeline, ReportWarning
 
 LIBRARIES = ("torch", "torchvision", "facenet-pytorch", "av", "numpy", "opencv-python-headless")
 
@@ -29,6 +29,14 @@ def describe(detector: Detector) -> Pipeline:
         precision=detector.precision,
         libraries=library_versions(),
     )
+
+
+def pack_warnings(card: PackCard) -> tuple[ReportWarning, ...]:
+    """What the pack itself keeps a report from saying."""
+    if not card.content_only:
+        return ()
+    message = f"The pack {card.model} has no style branch: this is the answer of its content branch alone."
+    return (ReportWarning(code="content_only", message=message),)
 
 
 @cache

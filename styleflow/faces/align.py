@@ -75,8 +75,24 @@ def similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> Affi
 def ffhq_framing(size: int) -> Affine:
     """The map from the aligned 256-px picture to FFHQ's framing at `size` px: the square becomes the whole
     picture."""
-    scale = size / FFHQ_SIDE_PX
-    return np.array([[scale, 0.0, size / 2 - scale * FFHQ_CENTRE[0]], [0.0, scale, size / 2 - scale * FFHQ_CENTRE[1]]])
+    return _onto_picture(np.array(FFHQ_CENTRE), np.array([FFHQ_SIDE_PX / 2, 0.0]), size)
+
+
+def ffhq_alignment(points: NDArray[np.float64], size: int) -> Affine:
+    """The map from the frame to FFHQ's framing of this one face at `size` px, by FFHQ's own rule.
+
+    `points` is (5, 2). The rule (pSp's align_all_parallel.py) uses the middles of the eyes, here points themselves,
+    and the corners of the mouth. Raises ValueError where they span no face.
+    """
+    left_eye, right_eye, _, left_mouth, right_mouth = np.asarray(points, dtype=np.float64)
+    eyes, mouth = (left_eye + right_eye) / 2, (left_mouth + right_mouth) / 2
+    across, down = right_eye - left_eye, mouth - eyes
+    side = across - np.array([-down[1], down[0]])
+    length = np.hypot(*side)
+    if not length > 1e-9:
+        raise ValueError("the points span no face")
+    half = side / length * max(2.0 * np.hypot(*across), 1.8 * np.hypot(*down))
+    return _onto_picture(eyes + 0.1 * down, half, size)
 
 
 def compose(outer: Affine, inner: Affine) -> Affine:
@@ -129,6 +145,16 @@ def shrink(pixels: NDArray[np.uint8], factor: float) -> tuple[NDArray[np.uint8],
     # resizing keeps the outer edges in place, half a pixel outside the centres
     back = np.array([[x, 0.0, (x - 1) / 2], [0.0, y, (y - 1) / 2]])
     return small.astype(np.uint8, copy=False), back
+
+
+def _onto_picture(centre: NDArray[np.float64], half: NDArray[np.float64], size: int) -> Affine:
+    """The map that takes the square around `centre`, whose half side to the right is `half`, onto a picture.
+
+    The square's edges fall on the picture's, which lie half a pixel outside the outer centres.
+    """
+    x, y = half * size / 2 / (half @ half)
+    linear = np.array([[x, y], [-y, x]])
+    return np.column_stack([linear, (size - 1) / 2 - linear @ centre])
 
 
 def _span(low: float, high: float, length: int) -> tuple[int, int]:

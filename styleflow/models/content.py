@@ -109,7 +109,7 @@ class StemConvolution(nn.Module):
 class ContentNetwork(nn.Module):
     """[B,3,T,S,S] RGB, ImageNet-normalised -> [B, T/2, 4 * inner[-1]] content tokens, one per two frames.
 
-    Paper: 32 frames of 224 px -> 16 tokens of 1024, from a res4 map of 1024x16x14x14.
+    Paper: 32 frames of 224 px -> 16 tokens of 1024, from a res4 map of 1024x16x14x14. The tokens are float32.
     """
 
     def __init__(self, sizes: ContentSizes) -> None:
@@ -123,4 +123,4 @@ class ContentNetwork(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         x = self.pathway0_pool(self.s2(self.s1(clip)))
-        return torch.as_tensor(self.s4(self.s3(x)).mean(dim=(3, 4)).transpose(1, 2))
+        return torch.as_tensor(self.s4(self.s3(x)).mean(dim=(3, 4), dtype=torch.float32).transpose(1, 2))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from styleflow.models.content import ContentNetwork
+from styleflow.models.fused_style_encoder import FusedStyleEncoder
 from styleflow.models.sizes import COMPACT, PAPER, DetectorSizes
 from styleflow.models.style_attention import StyleAttention
 from styleflow.models.style_encoder import GradualStyleEncoder
 from styleflow.models.style_gru import StyleGRU
 from styleflow.models.temporal_transformer import TimeTransformer
+from styleflow.packs import COMPONENTS, CONTENT_ONLY, Component
 
 __all__ = ["COMPACT", "PAPER", "ClipOutput", "DetectorSizes", "StyleFlowDetector", "skeleton"]
 
@@ -31,42 +34,59 @@ class ClipOutput:
 
 
 class StyleFlowDetector(nn.Module):
-    """StyleFlow (Choi et al., CVPR 2024): style encoder, StyleGRU, content network, style attention, transformer."""
+    """StyleFlow (Choi et al., CVPR 2024): style encoder, StyleGRU, content network, style attention, transformer.
 
-    def __init__(self, sizes: DetectorSizes) -> None:
+    Of these only `components` are built. Without the style branch (`packs.CONTENT_ONLY`) it is FTCN: the style input
+    is not looked at, and no flow norm is known.
+    """
+
+    def __init__(self, sizes: DetectorSizes, components: Collection[Component] = COMPONENTS) -> None:
         super().__init__()
         self.sizes = sizes
-        self.style_encoder = GradualStyleEncoder(sizes.style_encoder)
-        self.style_gru = StyleGRU(
-            features=sizes.flow_features,
-            hidden=sizes.style_gru.hidden,
-            steps=sizes.flow_steps,
-            layers=sizes.style_gru.layers,
-        )
+        self.has_style_branch = set(components) != set(CONTENT_ONLY)
+        if "style_encoder" in components:
+            self.style_encoder: GradualStyleEncoder | FusedStyleEncoder = GradualStyleEncoder(sizes.style_encoder)
+        if "style_gru" in components:
+            self.style_gru = StyleGRU(
+                features=sizes.flow_features,
+                hidden=sizes.style_gru.hidden,
+                steps=sizes.flow_steps,
+                layers=sizes.style_gru.layers,
+            )
         self.content = ContentNetwork(sizes.content)
-        self.style_attention = StyleAttention(sizes.content.width)
+        if "style_attention" in components:
+            self.style_attention = StyleAttention(sizes.content.width, sizes.style_attention)
         self.temporal_transformer = TimeTransformer(
             tokens=sizes.content_tokens, width=sizes.content.width, sizes=sizes.transformer
         )
 
     def forward(self, content: Tensor, style: Tensor) -> ClipOutput:
-        """content [B,3,T,S,S] RGB, ImageNet-normalised; style [B,T,3,R,R] RGB in [-1,1]. Any float dtype."""
-        precision = next(self.parameters()).dtype
-        flow = self.style_flow(style.to(precision))
-        embedding = self.style_gru(flow.flatten(2).to(precision))
-        fused, _ = self.fuse(self.content(content.to(precision)), embedding)
-        logit, attention = self.temporal_transformer(fused)
+        """content [B,3,T,S,S] RGB, ImageNet-normalised; style [B,T,3,R,R] RGB in [-1,1]. Any float dtype.
+
+        Each branch computes in the precision of its convolutions; what joins them is float32 (precision.py).
+        """
+        tokens = self.content(_as_read_by(self.content, content))
+        if not self.has_style_branch:
+            return self._judge(tokens, style.new_full((*style.shape[:1], self.sizes.flow_steps, 3), torch.nan))
+        flow = self.style_flow(style)
+        fused, _ = self.fuse(tokens, self.style_gru(flow.flatten(2)))
+        return self._judge(fused, self.flow_norms(flow))
+
+    def _judge(self, tokens: Tensor, flow_norms: Tensor) -> ClipOutput:
+        """Tokens [B,N,C] and flow norms [B,T-1,3] -> the output."""
+        logit, attention = self.temporal_transformer(tokens)
         frames_per_token = self.sizes.clip_frames // self.sizes.content_tokens
         return ClipOutput(
-            logit=logit.squeeze(1).float(),
-            flow_norms=self.flow_norms(flow),
-            attention=attention.float().repeat_interleave(frames_per_token, dim=1),
+            logit=logit.squeeze(1),
+            flow_norms=flow_norms.float(),
+            attention=attention.repeat_interleave(frames_per_token, dim=1),
         )
 
     def style_flow(self, style: Tensor) -> Tensor:
         """[B,T,3,R,R] in [-1,1] -> [B,T-1,styles,width], float32: the change of each style from frame to frame."""
         batch, frames = style.shape[:2]
-        latents = self.style_encoder(style.flatten(0, 1), self.sizes.style_gru.level)
+        crops = _as_read_by(self.style_encoder, style.flatten(0, 1))
+        latents = self.style_encoder(crops, self.sizes.style_gru.level)
         return torch.diff(latents.float().view(batch, frames, *latents.shape[1:]), dim=1)
 
     def flow_norms(self, flow: Tensor) -> Tensor:
@@ -87,7 +107,12 @@ class StyleFlowDetector(nn.Module):
         return fused, attention
 
 
-def skeleton(sizes: DetectorSizes) -> StyleFlowDetector:
+def _as_read_by(branch: nn.Module, pictures: Tensor) -> Tensor:
+    convolution = next(module for module in branch.modules() if isinstance(module, nn.Conv2d | nn.Conv3d))
+    return pictures.to(convolution.weight.dtype)
+
+
+def skeleton(sizes: DetectorSizes, components: Collection[Component] = COMPONENTS) -> StyleFlowDetector:
     """The network without memory for its parameters (on torch's `meta` device)."""
     with torch.device("meta"):
-        return StyleFlowDetector(sizes)
+        return StyleFlowDetector(sizes, components)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, PositiveInt, TypeAdapter, with_config
 
 FlowLevel = Literal["coarse", "middle", "fine", "middle+", "coarse+", "total"]
+
+StyleAttentionRoles = Literal["content_query", "style_value", "style_query", "style_query_two_heads"]
+"""Who asks, who is asked and who answers in the style attention: docs/concepts/weights.md has the table."""
 
 _NO_OTHER_FIELDS = ConfigDict(extra="forbid")
 
@@ -112,6 +115,7 @@ class DetectorSizes:
     content: ContentSizes
     transformer: TransformerSizes
     clip_frames: PositiveInt = 32
+    style_attention: StyleAttentionRoles = "content_query"
 
     def __post_init__(self) -> None:
         if self.clip_frames < 2 or self.clip_frames % 2:
@@ -120,6 +124,11 @@ class DetectorSizes:
             raise ValueError(
                 f"the style embedding ({self.style_gru.embedding}) must split into tokens as wide as "
                 f"the content's ({self.content.width})"
+            )
+        if self.style_attention != "content_query" and self.style_tokens != self.content_tokens:
+            raise ValueError(
+                f"the style attention {self.style_attention} needs as many style tokens ({self.style_tokens}) "
+                f"as content tokens ({self.content_tokens})"
             )
         if self.flow_features % 2:
             raise ValueError("the style flow's width must be even: latent dropout drops its halves together")
@@ -137,6 +146,11 @@ class DetectorSizes:
     @property
     def content_tokens(self) -> int:
         return self.clip_frames // 2
+
+    @property
+    def style_tokens(self) -> int:
+        """Slices of the style embedding that are as wide as a content token; no time steps."""
+        return self.style_gru.embedding // self.content.width
 
     def to_json(self) -> dict[str, Any]:
         return dict(_ADAPTER.dump_python(self, mode="json"))
@@ -169,7 +183,8 @@ SIZES: dict[str, DetectorSizes] = {"compact": COMPACT, "paper": PAPER}
 
 
 def size_name(sizes: DetectorSizes) -> Literal["compact", "paper", "custom"]:
-    """The word for these sizes in a card."""
-    if sizes == COMPACT:
+    """The word for these sizes in a card; the level and the style attention's roles are not part of it."""
+    plain = replace(sizes, style_gru=replace(sizes.style_gru, level="total"), style_attention="content_query")
+    if plain == COMPACT:
         return "compact"
-    return "paper" if sizes == PAPER else "custom"
+    return "paper" if plain == PAPER else "custom"

@@ -27,8 +27,11 @@ class SqueezeExcitation(nn.Module):
         self.fc2 = nn.Conv2d(squeezed, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate = self.fc2(functional.relu(self.fc1(x.mean(dim=(2, 3), keepdim=True))))
-        return x * torch.sigmoid(gate)
+        return x * self.weights(x)
+
+    def weights(self, x: Tensor) -> Tensor:
+        """[N,C,H,W] -> [N,C,1,1] in 0..1."""
+        return torch.sigmoid(self.fc2(functional.relu(self.fc1(x.mean(dim=(2, 3), keepdim=True)))))
 
 
 class BottleneckIRSE(nn.Module):
@@ -57,7 +60,10 @@ class BottleneckIRSE(nn.Module):
 
 
 class EqualLinear(nn.Module):
-    """Linear layer whose weight is stored at unit variance and scaled when used. [N,in] -> [N,out]."""
+    """Linear layer whose weight is stored at unit variance and scaled when used. [N,in] -> [N,out].
+
+    Computes in the precision of its weight, whatever that of its input.
+    """
 
     def __init__(self, features_in: int, features: int) -> None:
         super().__init__()
@@ -66,7 +72,7 @@ class EqualLinear(nn.Module):
         self.scale = 1 / math.sqrt(features_in)
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.linear(x, self.weight * self.scale, self.bias)
+        return functional.linear(x.to(self.weight.dtype), self.weight * self.scale, self.bias)
 
 
 class GradualStyleBlock(nn.Module):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class LatentDropout(nn.Module):
@@ -44,9 +45,47 @@ class StyleGRU(nn.Module):
     def embed(self, flow: Tensor) -> Tensor:
         """[B,T,D] -> [B, 2 * layers * hidden]."""
         start = self.hidden_state.expand(-1, flow.shape[0], -1).contiguous()
-        _, last = self.gru(self.bn(self.dropout(flow)), start)
+        steps = self.bn(self.dropout(flow))
+        if self.gru.weight_hh_l0.dtype == torch.float32:
+            _, last = self.gru(steps, start)
+        else:
+            last = last_states(self.gru, steps, start)
         embedding: Tensor = last.transpose(0, 1).flatten(1)
         return embedding
+
+
+def last_states(gru: nn.GRU, steps: Tensor, start: Tensor) -> Tensor:
+    """What a GRU with matrices of reduced precision ends in, its state kept in float32 over all steps.
+
+    steps [B,T,D] and start [layers * 2, B, hidden] float32 -> [layers * 2, B, hidden] float32. Bidirectional, eval
+    mode. torch's own GRU would round the state at every step.
+    """
+    ends: list[Tensor] = []
+    for layer in range(gru.num_layers):
+        both = []
+        for backward, suffix in enumerate(("", "_reverse")):
+            states = _states(gru, f"l{layer}{suffix}", steps.flip(1) if backward else steps, start[len(ends)])
+            ends.append(states[:, -1])
+            both.append(states.flip(1) if backward else states)
+        steps = torch.cat(both, dim=2)
+    return torch.stack(ends)
+
+
+def _states(gru: nn.GRU, name: str, steps: Tensor, state: Tensor) -> Tensor:
+    """One layer in one direction: steps [B,T,D], state [B,hidden] -> the state after each step [B,T,hidden]."""
+    matrices = [getattr(gru, f"weight_{side}_{name}") for side in ("ih", "hh")]
+    of_input, of_state = (getattr(gru, f"bias_{side}_{name}").float() for side in ("ih", "hh"))
+    inputs = functional.linear(steps.to(matrices[0].dtype), matrices[0]).float() + of_input
+    states = []
+    for given in inputs.unbind(1):
+        own = functional.linear(state.to(matrices[1].dtype), matrices[1]).float() + of_state
+        reset_given, update_given, new_given = given.chunk(3, dim=1)
+        reset_own, update_own, new_own = own.chunk(3, dim=1)
+        update = torch.sigmoid(update_given + update_own)
+        new = torch.tanh(new_given + torch.sigmoid(reset_given + reset_own) * new_own)
+        state = new + update * (state - new)
+        states.append(state)
+    return torch.stack(states, dim=1)
 
 
 class FeedForward(nn.Module):

@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
-from styleflow.detection.inputs import ClipQuality, QualityFloor, prepare
+from styleflow.detection.inputs import ClipQuality, QualityFloor, prepare, resized
 from styleflow.detection.stream import FaceClip
 from styleflow.faces.align import TEMPLATE, cut_crop
 from styleflow.faces.detect import MtcnnFaceDetector
@@ -73,6 +74,51 @@ def test_framing_per_frame_takes_that_motion_out(points: NDArray[np.float64]) ->
         return float(np.abs(inner[0] - inner[-1]).mean())
 
     assert inner_motion("ffhq_per_frame") < 0.5 * inner_motion("ffhq")
+
+
+@pytest.mark.parametrize(("size", "from_size"), [(224, 256), (112, 256), (64, 256), (256, 240)])
+def test_resizing_gives_the_bytes_that_the_published_networks_were_trained_on(size: int, from_size: int) -> None:
+    draw = np.random.default_rng(size)
+    pictures = draw.integers(0, 256, (2, from_size, from_size, 3), dtype=np.uint8)
+
+    found = resized(pictures, size)
+
+    for picture, small in zip(pictures, found, strict=True):
+        expected = Image.fromarray(picture).resize((size, size), Image.Resampling.BILINEAR)
+        assert np.abs(small.astype(int) - np.asarray(expected)).max() <= 1
+
+
+def test_a_paper_pack_reads_224_px_of_content_resized_and_256_px_of_style(points: NDArray[np.float64]) -> None:
+    paper = Preprocessing(content_size=224, style_size=256, style_framing="ftcn256")
+    pictures, _ = prepare(clip_of([face_picture()] * 4, [points] * 4), paper)
+
+    assert pictures.content.shape == (4, 224, 224, 3)
+    assert pictures.style.shape == (4, 256, 256, 3)
+    expected = Image.fromarray(pictures.style[0]).resize((224, 224), Image.Resampling.BILINEAR)
+    assert np.abs(pictures.content[0].astype(int) - np.asarray(expected)).max() <= 1
+
+
+def test_framing_per_frame_puts_every_frames_own_eyes_in_ffhqs_places(points: NDArray[np.float64]) -> None:
+    picture = np.zeros((500, 500, 3), np.uint8)
+    frames, followed = [], []
+    for shift in range(0, 40, 10):
+        five = TEMPLATE * 0.8 + np.array([120 + shift, 140 - shift])
+        frame = picture.copy()
+        for x, y in five[:2]:
+            cv2.circle(frame, (round(x), round(y)), 5, (255, 255, 255), -1)
+        frames.append(frame)
+        followed.append(five)
+
+    pictures, _ = prepare(
+        clip_of(frames, followed), Preprocessing(content_size=224, style_size=256, style_framing="ffhq_per_frame")
+    )
+
+    # The template's eyes are 83 px apart and FFHQ's square four times that: a quarter of 256.
+    for frame in pictures.style:
+        columns = np.flatnonzero(frame[:, :, 0].max(axis=0) > 128)
+        left, right = columns[columns < 128].mean(), columns[columns >= 128].mean()
+        assert right - left == pytest.approx(64, abs=2)
+        assert (left + right) / 2 == pytest.approx(127.5, abs=2)
 
 
 def test_ffhq_framing_is_wider_than_the_content_crop(points: NDArray[np.float64]) -> None:

@@ -16,6 +16,7 @@ from styleflow.faces.align import (
     clip_alignment,
     compose,
     cut_crop,
+    ffhq_alignment,
     ffhq_framing,
     similarity,
     warp,
@@ -79,7 +80,51 @@ def test_the_ffhq_square_becomes_the_whole_picture(size: int) -> None:
     half = FFHQ_SIDE_PX / 2
     corners = np.array([[-half, -half], [half, half]]) + FFHQ_CENTRE
 
-    assert np.allclose(applied(ffhq_framing(size), corners), [[0, 0], [size, size]])
+    assert np.allclose(applied(ffhq_framing(size), corners), [[-0.5, -0.5], [size - 0.5, size - 0.5]])
+
+
+def test_ffhqs_rule_on_the_template_gives_the_square_that_one_transform_per_clip_uses() -> None:
+    edges = np.array([[-0.5, 127.5], [255.5, 127.5]])
+    rule = ffhq_alignment(TEMPLATE, 256)
+    turned_back = np.column_stack([np.linalg.inv(rule[:, :2]), -np.linalg.inv(rule[:, :2]) @ rule[:, 2]])
+
+    left, right = applied(turned_back, edges)
+
+    assert (left + right) / 2 == pytest.approx(np.array(FFHQ_CENTRE), abs=0.1)
+    assert np.hypot(*(right - left)) == pytest.approx(FFHQ_SIDE_PX, abs=0.5)
+    assert abs(np.degrees(np.arctan2(*(right - left)[::-1]))) < 1.5
+
+
+@pytest.mark.parametrize(
+    ("points", "side"),
+    [
+        # Eyes 100 apart, mouth 90 below: the eyes decide, 4 * 100. Mouth 150 below: it does, 3.6 * 150.
+        ([[0, 0], [100, 0], [50, 50], [20, 90], [80, 90]], 400.0),
+        ([[0, 0], [100, 0], [50, 50], [20, 150], [80, 150]], 540.0),
+    ],
+)
+def test_ffhqs_square_is_as_large_as_eyes_or_mouth_ask_for_and_a_tenth_below_the_eyes(
+    points: list[list[float]], side: float
+) -> None:
+    five = np.array(points, dtype=np.float64)
+    centre = np.array([50.0, 0.1 * five[3, 1]])
+    corners = centre + np.array([[-side, -side], [side, -side], [side, side]]) / 2
+
+    found = applied(ffhq_alignment(five, 256), corners)
+
+    assert np.allclose(found, [[-0.5, -0.5], [255.5, -0.5], [255.5, 255.5]])
+
+
+@given(st.floats(0.05, 20), st.floats(-np.pi, np.pi), coordinate, coordinate)
+def test_ffhqs_framing_follows_a_face_that_turns_grows_and_moves(
+    scale: float, angle: float, x: float, y: float
+) -> None:
+    cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
+    moved = applied(np.array([[cosine, -sine, x], [sine, cosine, y]]), TEMPLATE)
+
+    assert np.allclose(
+        applied(ffhq_alignment(moved, 256), moved), applied(ffhq_alignment(TEMPLATE, 256), TEMPLATE), atol=1e-6
+    )
 
 
 def test_composing_applies_the_inner_map_first() -> None:

@@ -66,3 +66,23 @@ def test_the_six_levels_read_the_published_styles(level: FlowLevel, read: slice)
 
 def test_sizes_are_named() -> None:
     assert [size_name(sizes) for sizes in (COMPACT, PAPER, TINY)] == ["compact", "paper", "custom"]
+
+
+def test_attention_from_style_to_content_needs_as_many_style_tokens_as_content_tokens() -> None:
+    assert dataclasses.replace(PAPER, style_attention="style_query").style_tokens == PAPER.content_tokens == 16
+    with pytest.raises(ValueError, match=r"as many style tokens \(4\) as content tokens \(16\)"):
+        dataclasses.replace(COMPACT, style_attention="style_query")
+
+
+def test_a_card_from_before_there_were_variants_means_the_published_one() -> None:
+    card = COMPACT.to_json()
+    del card["style_attention"]
+
+    assert DetectorSizes.from_json(card) == COMPACT
+
+
+def test_the_level_and_the_roles_do_not_change_the_word_for_the_sizes() -> None:
+    coarse = dataclasses.replace(PAPER.style_gru, level="coarse")
+
+    assert size_name(dataclasses.replace(PAPER, style_gru=coarse, style_attention="style_query")) == "paper"
+    assert size_name(dataclasses.replace(PAPER, style_gru=dataclasses.replace(coarse, hidden=2048))) == "custom"

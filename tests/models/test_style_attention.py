@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
+from styleflow.models.sizes import StyleAttentionRoles
 from styleflow.models.style_attention import StyleAttention
 from tests.models.named_values import drawn, filled, shapes_of
 
@@ -45,3 +48,43 @@ def test_before_training_the_style_adds_nothing_but_a_constant() -> None:
     fused, _ = attend(content, drawn("style", (1, 4, WIDTH)))
 
     assert torch.equal(fused, content + attend.lp.bias)
+
+
+def softmax_by_hand(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    """Attention of one sample, one head and one query at a time: [N,C] each -> [N,C]."""
+    size = query.shape[1] // heads
+    rows = []
+    for token in query:
+        parts = []
+        for head in range(heads):
+            own = slice(head * size, (head + 1) * size)
+            weights = torch.stack([(token[own] * other[own]).sum() / size**0.5 for other in key]).exp()
+            parts.append((weights[:, None] * value[:, own]).sum(dim=0) / weights.sum())
+        rows.append(torch.cat(parts))
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize(
+    ("roles", "query", "key", "value", "heads"),
+    [
+        ("content_query", "content", "style", "style", 1),
+        ("style_value", "content", "content", "style", 1),
+        ("style_query", "style", "style", "content", 1),
+        ("style_query_two_heads", "style", "style", "content", 2),
+    ],
+)
+def test_who_asks_and_who_answers_is_what_the_name_says(
+    roles: StyleAttentionRoles, query: str, key: str, value: str, heads: int
+) -> None:
+    attend = StyleAttention(WIDTH, roles)
+    attend.load_state_dict(filled(shapes_of(attend)))
+    attend.requires_grad_(False)
+    tokens = {"content": drawn("content", (1, 5, WIDTH)), "style": drawn("style", (1, 5, WIDTH))}
+
+    fused, attention = attend(tokens["content"], tokens["style"])
+
+    answer = softmax_by_hand(
+        attend.w_q(tokens[query])[0], attend.w_k(tokens[key])[0], attend.w_v(tokens[value])[0], heads
+    )
+    torch.testing.assert_close(fused[0], tokens["content"][0] + attend.lp(answer), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(attention.sum(dim=2), torch.ones(1, 5))

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from styleflow.errors import ConfigurationError, PackError
+from styleflow.errors import PackError
 from styleflow.models.random_parameters import random_parameters
 from styleflow.models.weights import load_detector, write_random_pack
-from styleflow.packs import COMPONENTS, Pack, read_pack, sha256_of, write_card
+from styleflow.packs import COMPONENTS, CONTENT_ONLY, Pack, read_pack, sha256_of, write_card
+from tests.models.named_values import relative_error
 from tests.models.small_networks import TINY, random_clips
 
 
@@ -49,6 +50,15 @@ def test_a_loaded_network_is_the_one_that_was_written(pack: Pack) -> None:
     loaded = detector.state_dict()
     assert loaded.keys() == written.keys()
     assert all(torch.equal(loaded[name], written[name]) for name in written)
+
+
+def test_a_network_arranged_for_serving_says_the_same(pack: Pack) -> None:
+    clips = random_clips(TINY, clips=2)
+    plain, serving = load_detector(pack)(*clips), load_detector(pack, serving=True)(*clips)
+
+    assert relative_error(serving.logit, plain.logit) <= 1e-4
+    assert relative_error(serving.flow_norms, plain.flow_norms) <= 1e-4
+    assert relative_error(serving.attention, plain.attention) <= 1e-4
 
 
 def test_a_random_pack_says_that_it_was_not_trained(pack: Pack) -> None:
@@ -158,11 +168,21 @@ def test_a_truncated_file_is_refused_even_when_the_card_vouches_for_it(pack: Pac
         load_detector(vouched(pack))
 
 
-def test_a_pack_without_its_style_branch_is_not_served_under_the_full_networks_name(pack: Pack) -> None:
-    content_only = vouched(pack, components=("content", "temporal_transformer"))
+def test_a_card_that_denies_the_style_branch_of_its_file_is_refused(pack: Pack) -> None:
+    with pytest.raises(PackError, match=r"style_attention\.lp\.bias is left over"):
+        load_detector(vouched(pack, components=CONTENT_ONLY))
 
-    with pytest.raises(PackError, match="lacks style_encoder, style_gru, style_attention"):
+
+def test_a_network_without_its_style_branch_is_not_served_under_the_full_networks_name(pack: Pack) -> None:
+    content_only = repacked(pack, lambda state: [state.pop(name) for name in list(state) if name.startswith("style_")])
+
+    with pytest.raises(PackError, match=r"style_attention\.\S+ is missing"):
         load_detector(content_only)
+
+
+def test_half_a_style_branch_makes_no_pack(pack: Pack) -> None:
+    with pytest.raises(PackError, match=r"it lacks style_encoder$|it lacks style_encoder\."):
+        vouched(pack, components=COMPONENTS[1:])
 
 
 def test_sizes_that_describe_no_network_are_refused(pack: Pack) -> None:
@@ -193,24 +213,6 @@ def test_the_network_is_its_own_once_loaded(pack: Pack, tmp_path: Path) -> None:
     shutil.rmtree(pack.directory)
 
     assert torch.equal(detector(*clips).logit, before)
-
-
-def test_bfloat16_gives_nearly_the_same_probability(pack: Pack) -> None:
-    clips = random_clips(TINY, clips=2)
-    full, half = load_detector(pack), load_detector(pack, "cpu", "bfloat16")
-
-    difference = full(*clips).logit.sigmoid() - half(*clips).logit.sigmoid()
-
-    assert half.style_gru.hidden_state.dtype == torch.bfloat16
-    assert half(*clips).logit.dtype == torch.float32
-    assert difference.abs().max().item() <= 0.01
-
-
-def test_a_precision_that_the_device_does_not_have_is_a_configuration_error(pack: Pack) -> None:
-    with pytest.raises(ConfigurationError, match="float16 needs an accelerator"):
-        load_detector(pack, "cpu", "float16")
-    with pytest.raises(ConfigurationError, match="must be one of"):
-        load_detector(pack, "cpu", "int4")  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

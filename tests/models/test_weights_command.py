@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from styleflow.cli.weights import app
-from styleflow.packs import Catalog
+from styleflow.models.sizes import COMPACT
+from styleflow.packs import Catalog, read_pack, write_card
+from tests.models.official_states import content_only, official, write_checkpoints
 
 
 def invoked(*arguments: str) -> Result:
@@ -49,3 +53,100 @@ def test_show_of_an_altered_or_unknown_pack_exits_with_the_errors_code(tmp_path:
 def test_an_unknown_size_is_refused(tmp_path: Path) -> None:
     assert invoked("init", "--directory", str(tmp_path), "--size", "huge").exit_code == 2
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_checkpoints(tmp_path_factory.mktemp("checkpoints"), COMPACT, seed=1)
+
+
+def asked(packs: Path, files: dict[str, Path], *more: str) -> Result:
+    named = [word for name, path in files.items() for word in (f"--{name.replace('_', '-')}", str(path))]
+    return invoked("import", "--directory", str(packs), "--size", "compact", *named, *more)
+
+
+def test_import_makes_a_pack_that_verify_finds_good(tmp_path: Path, files: dict[str, Path]) -> None:
+    done = asked(tmp_path, files, "--version", "1", "--licence", "theirs")
+
+    assert done.exit_code == 0
+    assert "The StyleGRU reads the level total." in done.output
+    assert [row for row in ("pSp encoder", "StyleGRU", "stage 2") if row not in done.output] == []
+    assert Catalog(tmp_path).resolve("styleflow-compact@1").card.licences == ("theirs",)
+    verified = invoked("verify", "--directory", str(tmp_path), "--json")
+    assert verified.exit_code == 0
+    (row,) = json.loads(verified.output)["packs"]
+    assert row["logit"] == pytest.approx(row["recorded"], rel=1e-5)
+    assert row["error"] is None
+
+
+def test_a_refused_import_exits_with_2_and_lists_every_difference(tmp_path: Path, files: dict[str, Path]) -> None:
+    content: dict[str, Any] = torch.load(files["stage_two"], weights_only=True)
+    gone = [name for name in content["model"] if ".s4." in name and "num_batches" not in name]
+    torch.save({name: content["model"][name] for name in content["model"] if name not in gone}, tmp_path / "cut.pt")
+
+    told = asked(tmp_path / "packs", files | {"stage_two": tmp_path / "cut.pt"})
+    machine = asked(tmp_path / "packs", files | {"stage_two": tmp_path / "cut.pt"}, "--json")
+
+    assert (told.exit_code, machine.exit_code) == (2, 2)
+    assert len(gone) > 8
+    assert [name for name in gone if f"{name.removeprefix('module.')} is missing" not in told.output] == []
+    assert len(json.loads(machine.output)["differences"]) == len(gone)
+    assert json.loads(machine.output)["parts"][2]["missing"][0].startswith("resnet.s4.")
+    assert not list((tmp_path / "packs").glob("*/card.json"))
+
+
+def test_a_file_that_would_run_a_program_is_refused_by_the_command_too(tmp_path: Path, files: dict[str, Path]) -> None:
+    evil = tmp_path / "evil.pt"
+    evil.write_bytes(b"cposix\nsystem\n(S'touch %b'\ntR." % str(tmp_path / "executed").encode())
+
+    done = asked(tmp_path / "packs", files | {"stage_two": evil})
+
+    assert done.exit_code == 2
+    assert "model_unavailable: evil.pt holds more than tensors" in done.output
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_content_only_import_says_so_and_shows_as_such(tmp_path: Path) -> None:
+    from styleflow.models.published import STAGE_TWO
+
+    torch.save(content_only(official(STAGE_TWO, COMPACT)), tmp_path / "ftcn.pth")
+
+    done = asked(tmp_path / "packs", {"stage_two": tmp_path / "ftcn.pth"}, "--version", "1")
+
+    assert done.exit_code == 0
+    assert "content_only" in done.output
+    assert json.loads(invoked("show", "--directory", str(tmp_path / "packs")).output)["components"] == [
+        "content",
+        "temporal_transformer",
+    ]
+    assert "content only" in invoked("list", "--directory", str(tmp_path / "packs")).output
+
+
+def test_verify_exits_with_2_for_an_altered_byte_and_for_an_altered_card(tmp_path: Path) -> None:
+    for seed in ("1", "2", "3"):
+        assert invoked("init", "--directory", str(tmp_path), "--seed", seed).exit_code == 0
+    sound, flipped, tampered = (read_pack(tmp_path / f"styleflow-compact-random-{seed}") for seed in (1, 2, 3))
+    content = bytearray(flipped.weights_path.read_bytes())
+    content[-1] ^= 1
+    flipped.weights_path.write_bytes(content)
+    assert tampered.card.golden is not None
+    golden = tampered.card.golden.model_copy(update={"logit": tampered.card.golden.logit + 0.1})
+    write_card(tampered.card.model_copy(update={"golden": golden}), tampered.directory)
+
+    every = invoked("verify", "--directory", str(tmp_path), "--json")
+    alone = invoked("verify", sound.card.model, "--directory", str(tmp_path))
+
+    assert (every.exit_code, alone.exit_code) == (2, 0)
+    good, altered, wrong = (row["error"] for row in json.loads(every.output)["packs"])
+    assert good is None
+    assert "was altered: the SHA-256 of model.safetensors" in altered
+    assert "does not give the golden clip's logit" in wrong
+
+
+def test_verify_refuses_a_device_that_is_not_there_and_a_folder_without_packs(tmp_path: Path) -> None:
+    nowhere = invoked("verify", "--directory", str(tmp_path), "--device", "cuda:99")
+    nothing = invoked("verify", "--directory", str(tmp_path))
+
+    assert (nowhere.exit_code, nothing.exit_code) == (2, 2)
+    assert "no device 'cuda:99'" in nowhere.output
+    assert "There is no pack to verify." in nothing.output

@@ -37,3 +37,20 @@ def test_a_worker_refuses_to_start_with_a_pack_of_which_one_byte_was_changed(tmp
     assert done.returncode == 2
     assert "was altered" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_worker_refuses_to_start_with_a_card_whose_golden_logit_was_changed(tmp_path: Path) -> None:
+    from styleflow.models.sizes import COMPACT
+    from styleflow.models.weights import write_random_pack
+    from styleflow.packs import write_card
+
+    pack = write_random_pack(tmp_path / "packs", COMPACT, seed=3)
+    assert pack.card.golden is not None
+    golden = pack.card.golden.model_copy(update={"logit": pack.card.golden.logit + 0.01})
+    write_card(pack.card.model_copy(update={"golden": golden}), pack.directory)
+
+    done = start(tmp_path, tmp_path / "packs")
+
+    assert done.returncode == 2
+    assert "does not give the golden clip's logit in float32" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from styleflow.detection.analyze import analyze
+from styleflow.detection.engine import Detector
+from styleflow.detection.pipeline import describe, pack_warnings
+from styleflow.packs import CONTENT_ONLY
+from tests.media import plain_clip
+
+
+def without_style(detector: Detector) -> Detector:
+    """The detector under a card that holds the content branch alone."""
+    return replace(detector, card=detector.card.model_copy(update={"components": CONTENT_ONLY}))
+
+
+def test_a_full_pack_warns_of_nothing(detector: Detector) -> None:
+    assert pack_warnings(detector.card) == ()
+
+
+def test_a_content_only_pack_says_so_in_a_report_without_a_face_too(detector: Detector, tmp_path: Path) -> None:
+    report = analyze(plain_clip(tmp_path / "things.mp4", seconds=0.4), without_style(detector))
+
+    assert report.reason == "no_face"
+    assert [warning.code for warning in report.warnings] == ["content_only"]
+    assert report.pipeline.components == CONTENT_ONLY == describe(without_style(detector)).components
