@@ -2,12 +2,14 @@
 
 Times are seconds of presentation time from the start of the video. Boxes are pixels of the displayed frame
 (rotation and pixel aspect applied), `(left, top, right, bottom)`. The laws of the format are kept here, on
-construction, so that no caller can break them: a score exists exactly when the outcome is `scored`.
+construction, so that no caller can break them: numbers that judge (a score, a logit, a probability, thresholds) exist
+only where the outcome is `scored`, logits are finite, and probabilities lie within 0..1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -17,6 +19,7 @@ from pydantic import TypeAdapter
 REPORT_VERSION = "1"
 
 Box = tuple[float, float, float, float]
+Numbers = tuple[float | None, ...]
 
 
 class Outcome(StrEnum):
@@ -205,7 +208,7 @@ class VideoReport:
     outcome: Outcome
     reason: str | None
     score: float | None
-    """Pooled raw logit of the video; None unless scored."""
+    """Pooled raw logit of the video, finite; None unless scored."""
     probability: float | None
     """Calibrated, 0..1; None unless scored."""
     verdict: Verdict | None
@@ -221,15 +224,37 @@ class VideoReport:
 
     def __post_init__(self) -> None:
         scored = self.outcome is Outcome.SCORED
-        for name in ("score", "probability", "verdict"):
+        for name in ("score", "probability", "verdict", "thresholds"):
             if (getattr(self, name) is not None) != scored:
                 raise ValueError(f"{name} must be given exactly when the outcome is scored, not {self.outcome}")
         if self.reason not in (REASONS[self.outcome] or {None}):
             raise ValueError(f"{self.reason!r} is no reason for {self.outcome}")
-        if self.pipeline.calibration is None and any(
-            clip.logit is not None or clip.probability is not None for track in self.tracks for clip in track.clips
-        ):
-            raise ValueError("a pack without calibration gives no clip scores")
+        if scored and self.pipeline.calibration is None:
+            raise ValueError("a pack without calibration gives no score")
+        for logits, probabilities in _judgements(self):
+            if not scored and any(number is not None for number in (*logits, *probabilities)):
+                raise ValueError(f"no face, clip or frame has a number where the outcome is {self.outcome}")
+            _check_logits(logits)
+            _check_probabilities(probabilities)
+
+
+def _judgements(report: VideoReport) -> Iterator[tuple[Numbers, Numbers]]:
+    """Every number that judges, as logits and probabilities: of the video, then of each track, its clips and frames."""
+    yield (report.score,), (report.probability,)
+    for track in report.tracks:
+        yield (track.score,), (track.probability,)
+        yield tuple(clip.logit for clip in track.clips), tuple(clip.probability for clip in track.clips)
+        yield (), track.frames.score
+
+
+def _check_logits(logits: Numbers) -> None:
+    if not all(logit is None or math.isfinite(logit) for logit in logits):
+        raise ValueError("a logit must be a finite number")
+
+
+def _check_probabilities(probabilities: Numbers) -> None:
+    if not all(probability is None or 0 <= probability <= 1 for probability in probabilities):
+        raise ValueError("a probability must lie within 0..1")
 
 
 _ADAPTER: TypeAdapter[VideoReport] = TypeAdapter(VideoReport)

@@ -15,9 +15,10 @@ from typing import Literal
 
 from styleflow.detection.coverage import coverage, findings, warnings
 from styleflow.detection.engine import Detector
-from styleflow.detection.evidence import face_track, most_prominent
+from styleflow.detection.evidence import face_track, most_telling
 from styleflow.detection.examination import Examination, Stopwatch
 from styleflow.detection.inputs import QualityFloor
+from styleflow.detection.losses import holds_frames
 from styleflow.detection.pipeline import describe, pack_warnings
 from styleflow.detection.score import Policy, decide
 from styleflow.errors import CorruptMedia
@@ -40,7 +41,7 @@ class AnalysisOptions:
     end_seconds: float | None = None
     """With `start_seconds`, the part of the video to look at."""
     max_tracks: int = 16
-    """Faces followed at once, and faces reported."""
+    """Faces followed at once, and faces reported. All that were followed count in the outcome."""
     min_face_px: float = 48.0
     """Least shorter side of a face's box; smaller faces are reported and not judged."""
     policy: Policy = field(default_factory=Policy)
@@ -111,10 +112,11 @@ def _report(
     video: VideoReader, plan: SamplingPlan, examination: Examination, detector: Detector, options: AnalysisOptions
 ) -> VideoReport:
     """Decide, and put numbers on faces, clips and frames only where the outcome is `scored`."""
-    records = most_prominent(list(examination.records.values()), options.max_tracks)
-    found = findings(video, plan, examination, records, options.min_face_px)
+    found = findings(video, plan, examination, options.min_face_px)
     decision = decide(found, detector.card.calibration, options.policy)
-    scale = detector.card.calibration if decision.outcome is Outcome.SCORED else None
+    scored = decision.outcome is Outcome.SCORED
+    scale = detector.card.calibration if scored else None
+    reported = most_telling(examination.records.values(), options.max_tracks, options.policy if scored else None)
     return VideoReport(
         outcome=decision.outcome,
         reason=decision.reason,
@@ -124,10 +126,10 @@ def _report(
         thresholds=decision.thresholds,
         pooling=options.policy.pooling_name,
         media=replace(video.facts, sha256=options.sha256),
-        coverage=coverage(video, plan, examination, records),
-        tracks=tuple(face_track(record, scale, options.policy) for record in records),
+        coverage=coverage(video, plan, examination),
+        tracks=tuple(face_track(record, scale, options.policy) for record in reported),
         pipeline=describe(detector),
-        warnings=(*pack_warnings(detector.card), *warnings(video, examination, records)),
+        warnings=(*pack_warnings(detector.card), *warnings(video, plan, examination, reported)),
         timing_ms=examination.clock.milliseconds(),
     )
 
@@ -135,14 +137,15 @@ def _report(
 def _look(
     video: VideoReader, plan: SamplingPlan, examination: Examination, progress: Callable[[Progress], None]
 ) -> None:
-    """Pull all frames of the plan through the examination. Raises CorruptMedia where there is none."""
+    """Pull all frames of the plan through the examination. Raises CorruptMedia where there is none, unless the plan
+    begins beyond the end of the video or spans less than the time between two frames."""
     if video.facts.codec is None:
         return
     for frame in examination.clock.waiting_for("decode", video.frames(plan)):
         if examination.frames % PROGRESS_EVERY == 0:
             progress(_progress("analysing", examination.frames, plan))
         examination.push(frame)
-    if not examination.frames:
+    if not examination.frames and holds_frames(video.facts, plan):
         raise video.decode_error or CorruptMedia("The part of the video to look at has no frame.")
     examination.finish()
 

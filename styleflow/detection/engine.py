@@ -107,7 +107,7 @@ def _plain(output: ClipOutput) -> list[ClipJudgement]:
     logits = output.logit.double().cpu().tolist()
     flows = output.flow_norms.double().cpu().numpy()
     attentions = output.attention.double().cpu().numpy()
-    if not all(map(math.isfinite, logits)):
+    if not all(map(math.isfinite, logits)) or not np.isfinite(attentions).all():
         raise InternalFailure("The network gave no finite number for a clip.")
     return [
         ClipJudgement(logit, flow, attention / max(float(attention.max()), 1e-12))

@@ -32,6 +32,11 @@ class ClipRecord:
     """Its distinct frames, in order of time."""
     logit: float
 
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second."""
+        return (len(self.places) - 1) / (self.end_seconds - self.start_seconds)
+
 
 @dataclass(eq=False)
 class TrackRecord:
@@ -79,6 +84,10 @@ class TrackRecord:
         """Mean over the frames on which the face was detected."""
         return fmean(confidence for confidence in self.confidences if confidence is not None)
 
+    def score(self, policy: Policy) -> float | None:
+        """Pooled logit; None for a face of which no clip was judged."""
+        return pool_track([clip.logit for clip in self.clips], policy) if self.clips else None
+
     def findings(self, min_face_px: float) -> TrackFindings:
         """As far as decisions need it."""
         return TrackFindings(
@@ -104,19 +113,25 @@ def frames_judged(records: Iterable[TrackRecord]) -> int:
     return len({place for record in records for clip in record.clips for place in clip.places})
 
 
-def most_prominent(records: Sequence[TrackRecord], most: int) -> list[TrackRecord]:
-    """At most so many faces: those with most judged clips, then those that fill most of the video's frames
-    and pixels; in order of their first appearance."""
-    ranked = sorted(
-        records,
-        key=lambda record: (-len(record.clips), -len(record.places) * record.face_size, record.number),
-    )
-    return sorted(ranked[:most], key=lambda record: (record.places[0], record.number))
+def most_telling(records: Iterable[TrackRecord], most: int, scoring: Policy | None) -> list[TrackRecord]:
+    """At most so many faces to report, in order of their first appearance.
+
+    Where there are scores, `scoring` says how, and the highest come first: the face that decided is always among
+    them. Elsewhere (None) a choice by score would tell the scores, so those with most judged clips come first. Then
+    those that fill most of the video's frames and pixels.
+    """
+
+    def rank(record: TrackRecord) -> tuple[float, int, float, int]:
+        score = record.score(scoring) if scoring else None
+        size = len(record.places) * record.face_size
+        return (-score if score is not None else math.inf, -len(record.clips), -size, record.number)
+
+    return sorted(sorted(records, key=rank)[:most], key=lambda record: (record.places[0], record.number))
 
 
 def face_track(record: TrackRecord, calibration: Calibration | None, policy: Policy) -> FaceTrack:
     """The face as it is reported. `calibration` is None where no number may be given."""
-    score = pool_track([clip.logit for clip in record.clips], policy) if calibration and record.clips else None
+    score = record.score(policy) if calibration else None
     return FaceTrack(
         track_id=f"face-{record.number + 1}",
         start_seconds=record.times[0],

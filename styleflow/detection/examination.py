@@ -13,7 +13,9 @@ from typing import TypeVar
 from styleflow.detection.engine import Detector
 from styleflow.detection.evidence import TrackRecord, box_size
 from styleflow.detection.inputs import ClipInput, QualityFloor, prepare
+from styleflow.detection.pace import Pace
 from styleflow.detection.stream import KEY_EVERY, FaceClip, FaceStream, Settled
+from styleflow.faces.align import UnusablePoints
 from styleflow.faces.track import TrackRules
 from styleflow.video.sandbox import Frame
 
@@ -50,20 +52,6 @@ class Stopwatch:
         return {stage: round(seconds * 1000) for stage, seconds in self.seconds.items()}
 
 
-@dataclass(eq=False)
-class SegmentTimes:
-    """First and last presentation time of a segment's frames, and how many."""
-
-    first: float
-    last: float
-    frames: int = 1
-
-    @property
-    def seconds(self) -> float:
-        """What was seen, the last frame's own duration included (taken as the mean of the others)."""
-        return (self.last - self.first) * self.frames / (self.frames - 1) if self.frames > 1 else 0.0
-
-
 class Examination:
     """Holds a few frames, the open clips' crops and one batch of clips; everything else is records."""
 
@@ -85,7 +73,6 @@ class Examination:
         self.clock = clock
         self._batch: list[tuple[FaceClip, ClipInput]] = []
         self.records: dict[int, TrackRecord] = {}
-        self.segments: dict[int, SegmentTimes] = {}
         self.frames = 0
 
     @property
@@ -93,12 +80,16 @@ class Examination:
         """Faces left aside because as many as allowed were already followed."""
         return self._stream.faces_ignored
 
+    @property
+    def pace(self) -> Pace:
+        """The times of the frames taken so far."""
+        return self._stream.pace
+
     def push(self, frame: Frame) -> None:
         """Take the next frame. What `checkpoint` raises goes through."""
         if self.frames % KEY_EVERY == 0:
             self._checkpoint()
         self.frames += 1
-        self._note_time(frame)
         with self.clock.measuring("detect"):
             settled = self._stream.push(frame)
         self._take(settled)
@@ -110,13 +101,6 @@ class Examination:
             settled = self._stream.finish()
         self._take(settled)
         self._judge()
-
-    def _note_time(self, frame: Frame) -> None:
-        times = self.segments.get(frame.segment)
-        if times is None:
-            self.segments[frame.segment] = SegmentTimes(frame.time_seconds, frame.time_seconds)
-        else:
-            times.last, times.frames = frame.time_seconds, times.frames + 1
 
     def _take(self, settled: Settled) -> None:
         for sighting in settled.sightings:
@@ -132,7 +116,7 @@ class Examination:
         with self.clock.measuring("align"):
             try:
                 pictures, quality = prepare(clip, self._detector.card.preprocessing)
-            except ValueError:  # the points span no face: as good as a picture without detail
+            except UnusablePoints:  # as good as a picture without detail
                 return
         if not self._floor.admits(quality):
             return

@@ -77,7 +77,7 @@ class QualityFloor:
 def prepare(clip: FaceClip, preprocessing: Preprocessing) -> tuple[ClipInput, ClipQuality]:
     """Align the clip by one transform and frame it for both branches.
 
-    Raises ValueError where the points of the clip span no face.
+    Raises UnusablePoints where the points of the clip span no face.
     """
     alignment = clip_alignment(np.stack([sighting.points for sighting in clip.sightings]))
     aligned = [warp(crop, alignment, ALIGNED_PX) for crop in clip.crops]

@@ -56,6 +56,8 @@ class Findings:
     """What was found in a video, as far as decisions need it."""
 
     has_video_stream: bool
+    frames_examined: int
+    """None only where the part asked for lies outside the video: elsewhere a video without frames is damaged."""
     frames_planned: int
     frames_with_face: int
     """Distinct frames with at least one face that is large enough."""
@@ -99,6 +101,8 @@ def not_applicable_reason(findings: Findings) -> NotApplicableReason | None:
     """Why there is nothing to judge, or None. The first that holds, in this order, is the one to tell."""
     if not findings.has_video_stream:
         return NotApplicableReason.NO_VIDEO_STREAM
+    if not findings.frames_examined:
+        return NotApplicableReason.TOO_SHORT
     if not findings.tracks:
         return NotApplicableReason.NO_FACE
     if not any(track.large_enough or track.large_clips for track in findings.tracks):

@@ -1,7 +1,7 @@
 """From frames to clips of one face, holding a few frames and the crops of the open clips, never a video.
 
-Faces are looked for on every fourth frame of a segment and on its last; frames wait until the next key frame
-tells where the faces between were.
+Faces are looked for on every fourth frame of a run of frames without a hole in time and on its last; frames wait
+until the next key frame tells where the faces between were.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from styleflow.detection.pace import Pace
 from styleflow.faces.align import Crop, cut_crop
 from styleflow.faces.detect import FaceDetector
 from styleflow.faces.track import FrameMark, Sighting, Step, Tracker, TrackRules
@@ -90,6 +91,8 @@ class FaceStream:
         self._detector = detector
         self._tracker = Tracker(rules)
         self._cutter = ClipCutter()
+        self.pace = Pace()
+        """The times of the frames taken so far."""
         self._held: list[Frame] = []
         self._keys: list[int] = []
         self._segment: int | None = None
@@ -103,9 +106,12 @@ class FaceStream:
     def push(self, frame: Frame) -> Settled:
         """Take the next frame."""
         settled = Settled()
-        if frame.segment != self._segment:
+        hole = self.pace.take(frame.segment, frame.time_seconds)
+        if hole or frame.segment != self._segment:
             settled = self._settle_held()
             self._segment, self._position = frame.segment, 0
+        if hole:
+            settled = _join(settled, Settled(clips=tuple(self._cutter.take(self._tracker.break_off(), {}))))
         self._held.append(frame)
         if self._position % KEY_EVERY == 0:
             self._keys.append(len(self._held) - 1)

@@ -39,6 +39,10 @@ CROP_LONG_SIDE_PX: Final = 512
 _ALIASING_SCALE: Final = 0.5
 
 
+class UnusablePoints(ValueError):
+    """Five points that all coincide, or are no numbers: no transform follows from them."""
+
+
 @dataclass(frozen=True, eq=False)
 class Crop:
     """A piece of a frame around one face. `pixels` is HWC RGB uint8; `to_frame` maps its pixels to the
@@ -51,7 +55,7 @@ class Crop:
 def clip_alignment(points: NDArray[np.float64]) -> Affine:
     """The one map from the frame to the aligned 256-px picture for all frames of a clip.
 
-    `points` is (frames, 5, 2) or (5, 2), x and y. Raises ValueError where all points coincide.
+    `points` is (frames, 5, 2) or (5, 2), x and y. Raises UnusablePoints where all points coincide.
     """
     landmarks = np.asarray(points, dtype=np.float64).reshape(-1, 2)
     template = np.tile(TEMPLATE, (len(landmarks) // len(TEMPLATE), 1))
@@ -60,14 +64,14 @@ def clip_alignment(points: NDArray[np.float64]) -> Affine:
 
 def similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> Affine:
     """The turn, scale and shift without reflection that takes `source` to `target` (both (n, 2)) with least
-    squares."""
+    squares. Raises UnusablePoints where all points of `target` coincide."""
     source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
     u, v = (source - source_mean).T
     x, y = (target - target_mean).T
     spread = float(u @ u + v @ v)
     cosine, sine = float(u @ x + v @ y) / spread, float(u @ y - v @ x) / spread
     if not np.hypot(cosine, sine) > 1e-9:
-        raise ValueError("the points span no face")
+        raise UnusablePoints("the points span no face")
     linear = np.array([[cosine, -sine], [sine, cosine]])
     return np.column_stack([linear, target_mean - linear @ source_mean])
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from styleflow.errors import ConfigurationError
+from styleflow.errors import ConfigurationError, GpuOutOfMemory
 from styleflow.report import Box
 
 SMALLEST_FACE_PX = 20
@@ -69,7 +69,10 @@ class MtcnnFaceDetector:
         self._batch_size = batch_size
 
     def detect(self, frames: Sequence[NDArray[np.uint8]]) -> list[list[Face]]:
-        """The faces of each frame, the largest first; frames are HWC RGB uint8 and all of one size."""
+        """The faces of each frame, the largest first; frames are HWC RGB uint8 and all of one size.
+
+        Raises GpuOutOfMemory.
+        """
         found: list[list[Face]] = []
         for start in range(0, len(frames), self._batch_size):
             found.extend(self._detect_batch(frames[start : start + self._batch_size]))
@@ -82,8 +85,11 @@ class MtcnnFaceDetector:
         if min(seen_height, seen_width) < SMALLEST_FACE_PX:
             return [[] for _ in frames]  # MTCNN's pyramid would be empty, on which it fails
         scale = np.array([width / seen_width, height / seen_height])
-        with torch.inference_mode():
-            boxes, confidences, points = self._network.detect(np.stack(small), landmarks=True)
+        try:
+            with torch.inference_mode():
+                boxes, confidences, points = self._network.detect(np.stack(small), landmarks=True)
+        except torch.OutOfMemoryError as error:
+            raise GpuOutOfMemory from error
         return [
             list(self._faces(*of_frame, scale, (width, height)))
             for of_frame in zip(boxes, confidences, points, strict=True)

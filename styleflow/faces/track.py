@@ -1,11 +1,12 @@
 """Following several faces through a video, a few frames at a time.
 
 Faces are looked for on key frames only; between two key frames of the same face its box and points are
-interpolated. A *track* is one face over time. A *stretch* is a part of a track whose frames follow each other
-without a hole in one segment; only within a stretch can a clip be cut. Nothing here sees a pixel.
+interpolated. A *track* is one face over time. A *run* is a part of the video whose frames follow each other without
+a hole: it ends with its segment, and where the caller breaks it off. A *stretch* is a part of a track within one run,
+without a hole; only within a stretch can a clip be cut. Nothing here sees a pixel.
 
 Limits, known and accepted: identity is position and size alone. Two people who change places between two
-windows of a uniform plan, or within a gap, are joined; one who moves away in that time becomes a second
+runs (the windows of a uniform plan, say), or within a gap, are joined; one who moves away in that time becomes a second
 track. A face that is seen only between two key frames is not seen at all.
 """
 
@@ -32,9 +33,9 @@ class TrackRules:
     max_gap_seconds: float = 1.0
     """How long after the end of a stretch a face at the same place continues the track."""
     max_shift: float = 0.5
-    """From one segment to the next: distance of centres, in mean box sides."""
+    """From one run to the next: distance of centres, in mean box sides."""
     max_growth: float = 1.5
-    """From one segment to the next: ratio of box sides, either way."""
+    """From one run to the next: ratio of box sides, either way."""
     max_open: int = 16
     """Faces followed at once; the largest and surest are kept."""
     takeover: float = 1.5
@@ -89,6 +90,7 @@ class Step:
 class _Open:
     track: int
     stretch: int
+    run: int
     face: Face
     mark: FrameMark
     unsettled: list[FrameMark] = field(default_factory=list)
@@ -103,6 +105,10 @@ class Tracker:
         self._rules = rules or TrackRules()
         self._open: list[_Open] = []
         self._idle: list[_Open] = []
+        self._latest: FrameMark | None = None
+        self._run = 0
+        self._broken = False
+        self._hole_seconds = 0.0
         self._tracks = 0
         self._stretches = 0
         self.faces_ignored = 0
@@ -113,7 +119,7 @@ class Tracker:
 
         All marks are of one segment and later than those given before.
         """
-        ended = self._close_other_segments(marks[-1].segment)
+        ended = self._enter(marks)
         ordered = sorted(faces, key=_canonical)
         partners = _pairs(
             (overlap(track.face.box, face.box), i, j)
@@ -134,6 +140,13 @@ class Tracker:
         waiting = tuple(Waiting(track.stretch, track.face.box) for track in self._open if track.missed)
         return Step((*sightings, *born), waiting, tuple(ended + displaced))
 
+    def break_off(self) -> Step:
+        """The next frame does not follow the last one: every stretch ends, and a face found near the place of one
+        continues its track in a new stretch."""
+        self._run += 1
+        self._broken = True
+        return self.finish()
+
     def finish(self) -> Step:
         """No more frames: every stretch ends."""
         return Step(ended=tuple(self._close(list(self._open))))
@@ -150,7 +163,7 @@ class Tracker:
                     continue
                 displaced.extend(self._close([weakest]))
             track = former[j] if j in former else self._next_track()
-            self._open.append(_Open(track, self._stretches, face, mark))
+            self._open.append(_Open(track, self._stretches, self._run, face, mark))
             sightings.append(Sighting(track, self._stretches, mark, face.box, face.points, face.confidence))
             self._stretches += 1
         return sightings, displaced
@@ -162,27 +175,34 @@ class Tracker:
             (agreement, i, j)
             for i, track in enumerate(self._idle)
             for j, face in enumerate(faces)
-            if (agreement := self._agreement(track, face, mark)) is not None
+            if (agreement := self._agreement(track, face)) is not None
         )
         continued = {j: self._idle[i].track for i, j in pairs.items()}
         self._idle = [track for i, track in enumerate(self._idle) if i not in pairs]
         return continued
 
     def _may_return(self, track: _Open, mark: FrameMark) -> bool:
-        if track.mark.segment == mark.segment:
-            return mark.time_seconds - track.mark.time_seconds <= self._rules.max_gap_seconds
-        return track.mark.segment == mark.segment - 1
+        if track.mark.segment != mark.segment:
+            return track.run == self._run - 1
+        gap = mark.time_seconds - track.mark.time_seconds
+        # time in which nobody could be seen is no time away
+        return gap - (self._hole_seconds if track.run == self._run - 1 else 0.0) <= self._rules.max_gap_seconds
 
-    def _agreement(self, track: _Open, face: Face, mark: FrameMark) -> float | None:
-        if track.mark.segment == mark.segment:
+    def _agreement(self, track: _Open, face: Face) -> float | None:
+        if track.run != self._run - 1:
             share = overlap(track.face.box, face.box)
             return share if share >= self._rules.min_overlap else None
         shift, growth = displacement(track.face.box, face.box)
         agrees = shift <= self._rules.max_shift and growth <= self._rules.max_growth
         return -shift if agrees else None
 
-    def _close_other_segments(self, segment: int) -> list[int]:
-        return self._close([track for track in self._open if track.mark.segment != segment])
+    def _enter(self, marks: Sequence[FrameMark]) -> list[int]:
+        """Begin a new run where one is due; returns the stretches that end by that."""
+        before, self._latest = self._latest, marks[-1]
+        ended = self.break_off().ended if before and before.segment != marks[0].segment else ()
+        if before and self._broken:
+            self._hole_seconds, self._broken = marks[0].time_seconds - before.time_seconds, False
+        return list(ended)
 
     def _close(self, tracks: list[_Open]) -> list[int]:
         for track in tracks:

@@ -17,9 +17,9 @@ from styleflow.packs import Pack
 class Scripted(nn.Module):
     """A network that remembers its batch sizes and does as told."""
 
-    def __init__(self, logit: float = 0.0, error: Exception | None = None) -> None:
+    def __init__(self, logit: float = 0.0, error: Exception | None = None, attention: float = 1 / 32) -> None:
         super().__init__()
-        self.logit, self.error = logit, error
+        self.logit, self.error, self.attention = logit, error, attention
         self.batches: list[int] = []
 
     def forward(self, content: Tensor, style: Tensor) -> ClipOutput:
@@ -27,7 +27,9 @@ class Scripted(nn.Module):
         if self.error:
             raise self.error
         count = len(content)
-        return ClipOutput(torch.full((count,), self.logit), torch.zeros(count, 31, 3), torch.ones(count, 32) / 32)
+        return ClipOutput(
+            torch.full((count,), self.logit), torch.zeros(count, 31, 3), torch.full((count, 32), self.attention)
+        )
 
 
 def clips(count: int, seed: int = 0) -> list[ClipInput]:
@@ -106,6 +108,11 @@ def test_memory_that_does_not_suffice_is_an_error_that_can_be_tried_again(detect
 def test_a_logit_that_is_no_number_is_a_failure(detector: Detector, logit: float) -> None:
     with pytest.raises(InternalFailure):
         scripted(detector, Scripted(logit)).judge(clips(1))
+
+
+def test_an_attention_that_is_no_number_is_a_failure(detector: Detector) -> None:
+    with pytest.raises(InternalFailure):
+        scripted(detector, Scripted(attention=float("nan"))).judge(clips(1))
 
 
 def test_pixels_are_normalised_as_the_card_says(detector: Detector) -> None:

@@ -10,7 +10,7 @@ from styleflow.detection.evidence import (
     frame_evidence,
     frames_judged,
     frames_seen,
-    most_prominent,
+    most_telling,
 )
 from styleflow.detection.score import Policy, calibrated
 from styleflow.detection.stream import FaceClip
@@ -132,8 +132,19 @@ def test_the_faces_kept_are_those_with_most_clips_then_the_largest_in_order_of_a
     tiny, large, judged_one = record(50, 0, 20.0), record(50, 1, 200.0), record(32, 2, 30.0)
     judged_one.judged(clip(list(range(32))), judgement(0.0))
 
-    assert most_prominent([tiny, large, judged_one], 2) == [large, judged_one]
-    assert most_prominent([tiny, large, judged_one], 5) == [tiny, large, judged_one]
+    assert most_telling([tiny, large, judged_one], 2, None) == [large, judged_one]
+    assert most_telling([tiny, large, judged_one], 5, None) == [tiny, large, judged_one]
+
+
+def test_where_there_are_scores_the_highest_is_kept_before_all_others() -> None:
+    often, high, unjudged = record(64, 0, 200.0), record(32, 1, 60.0), record(90, 2, 300.0)
+    for logit in (1.0, 2.0):
+        often.judged(clip(list(range(32))), judgement(logit))
+    high.judged(clip(list(range(32))), judgement(1.6))
+
+    assert most_telling([often, high, unjudged], 1, Policy()) == [high]
+    assert most_telling([often, high, unjudged], 1, Policy(pooling="top_k", top_k=1)) == [often]
+    assert most_telling([often, high, unjudged], 2, Policy()) == [often, high]
 
 
 def test_frames_are_counted_once_however_many_faces_they_show() -> None:

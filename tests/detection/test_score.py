@@ -31,7 +31,14 @@ from styleflow.report import (
 THRESHOLDS = Thresholds(policy="test", weak=0.3, suspicious=0.6, strong=0.9)
 CALIBRATION = Calibration(method="platt", slope=1.5, intercept=-0.5, thresholds=THRESHOLDS, measured_on="nothing")
 JUDGED = TrackFindings(large_enough=True, large_clips=2, judgeable_clips=2, logits=(1.0, 3.0))
-GOOD = Findings(has_video_stream=True, frames_planned=64, frames_with_face=64, frames_judged=64, tracks=(JUDGED,))
+GOOD = Findings(
+    has_video_stream=True,
+    frames_examined=64,
+    frames_planned=64,
+    frames_with_face=64,
+    frames_judged=64,
+    tracks=(JUDGED,),
+)
 
 logits = st.lists(st.floats(-50, 50), max_size=4).map(tuple)
 any_track = st.builds(
@@ -44,6 +51,7 @@ any_track = st.builds(
 any_findings = st.builds(
     Findings,
     has_video_stream=st.booleans(),
+    frames_examined=st.integers(0, 1000),
     frames_planned=st.integers(1, 1000),
     frames_with_face=st.integers(0, 1000),
     frames_judged=st.integers(0, 1000),
@@ -102,6 +110,10 @@ def test_a_file_without_video_has_no_video_stream() -> None:
 
 def test_a_video_without_tracks_has_no_face() -> None:
     assert reason_for(replace(GOOD, tracks=())) == not_applicable(NotApplicableReason.NO_FACE)
+
+
+def test_a_part_without_a_frame_is_too_short() -> None:
+    assert reason_for(replace(GOOD, frames_examined=0, tracks=())) == not_applicable(NotApplicableReason.TOO_SHORT)
 
 
 def test_only_small_faces_are_too_small() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -114,6 +115,40 @@ def test_a_clip_never_reaches_over_two_segments_and_a_face_keeps_its_track() -> 
         (0, 0, 32),
         (0, 1, 32),
     ]
+
+
+def after_a_hole(seconds: float, before: int = 40, after: int = 40) -> list[Frame]:
+    """25 frames a second, with so many seconds from one of them to the next."""
+    shift = seconds - 1 / 25
+    return [
+        replace(frame, time_seconds=frame.time_seconds + (shift if frame.index >= before else 0.0))
+        for frame in frames(before + after)
+    ]
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.9, 3.0])
+def test_a_clip_never_reaches_over_a_hole_in_time_and_a_face_keeps_its_track(seconds: float) -> None:
+    settled = streamed(NumberedFaces(), after_a_hole(seconds))
+
+    assert [indices(clip.sightings)[0] for clip in settled.clips] == [0, 8, 40, 48]
+    assert {clip.track for clip in settled.clips} == {0}
+    assert indices(settled.sightings) == list(range(80))
+    for clip in settled.clips:
+        assert_crops_fit(clip)
+
+
+def test_the_frames_on_both_sides_of_a_hole_are_looked_at() -> None:
+    detector = NumberedFaces()
+    streamed(detector, after_a_hole(1.0, before=30))
+
+    assert {28, 29, 30, 34} <= set(detector.looked_at)
+
+
+def test_a_step_that_a_camera_takes_in_poor_light_does_not_end_a_stretch() -> None:
+    settled = streamed(NumberedFaces(), after_a_hole(0.24, before=16, after=16))
+
+    [clip] = settled.clips
+    assert indices(clip.sightings) == list(range(32))
 
 
 def test_the_last_frame_of_a_segment_is_looked_at() -> None:

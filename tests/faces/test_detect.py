@@ -5,8 +5,9 @@ import sys
 import cv2
 import numpy as np
 import pytest
+import torch
 
-from styleflow.errors import ConfigurationError
+from styleflow.errors import ConfigurationError, GpuOutOfMemory
 from styleflow.faces.detect import LONG_SIDE_PX, MtcnnFaceDetector, shrink_to
 from tests.media import canvas, face_picture, paste
 
@@ -93,6 +94,18 @@ def test_a_missing_torchvision_is_told_in_one_sentence(monkeypatch: pytest.Monke
 
     with pytest.raises(ConfigurationError, match=r"^Face detection needs [^.]+2\.5\.3 and the torchvision .*\.$"):
         MtcnnFaceDetector()
+
+
+def test_memory_that_does_not_suffice_is_an_error_that_can_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_memory(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    detector = MtcnnFaceDetector()
+    monkeypatch.setattr(detector._network, "detect", out_of_memory)
+
+    with pytest.raises(GpuOutOfMemory) as raised:
+        detector.detect([face_picture()])
+    assert raised.value.retryable
 
 
 def test_shrinking_averages_instead_of_skipping_pixels() -> None:

@@ -197,6 +197,38 @@ def test_a_track_is_not_continued_over_a_segment_without_it() -> None:
     assert tracker.advance(marks(0, segment=2, start=120), [face(100, 100)]).sightings[0].track == 1
 
 
+@given(either, st.integers(0, 14))
+def test_no_stretch_reaches_over_a_break(keys: KeyFaces, at: int) -> None:
+    tracker = Tracker()
+    before = [tracker.advance(marks(number), faces) for number, faces in enumerate(keys[:at])]
+    broken = tracker.break_off()
+    rest = [tracker.advance(marks(at + number), faces) for number, faces in enumerate(keys[at:])]
+    steps = [*before, broken, *rest, tracker.finish()]
+
+    assert {s.stretch for s in seen(before)}.isdisjoint(s.stretch for s in seen(rest))
+    ended = [stretch for step in steps for stretch in step.ended]
+    assert sorted(ended) == sorted({s.stretch for s in seen(steps)})
+
+
+def test_a_face_near_its_place_after_a_break_continues_its_track_however_long_the_hole() -> None:
+    tracker = Tracker()
+    tracker.advance(marks(0), [face(100, 100)])
+    tracker.break_off()
+    step = tracker.advance(marks(1, start=30.0), [face(140, 100)])
+
+    assert {(s.track, s.stretch) for s in step.sightings} == {(0, 1)}
+
+
+def test_the_time_of_a_hole_does_not_count_as_absence_and_the_time_after_it_does() -> None:
+    tracker = Tracker()
+    tracker.advance(marks(0), [face(100, 100)])
+    tracker.break_off()
+    steps = [tracker.advance(marks(number, start=30.0), []) for number in range(1, 9)]
+    assert seen(steps) == []
+
+    assert tracker.advance(marks(9, start=30.0), [face(100, 100)]).sightings[0].track == 1
+
+
 def test_with_too_many_faces_the_largest_are_kept_and_the_rest_counted() -> None:
     tracker = Tracker(TrackRules(max_open=2))
     step = tracker.advance(marks(0), [face(0, 0, 50), face(200, 0, 100), face(400, 0, 90)])
