@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     max_media_seconds: float = 4 * 3600.0
     sandbox_memory_bytes: int = 2 << 30
     sandbox_stall_seconds: float = 20.0
+    sandbox_required: bool = False
 
     # webhooks
     webhook_timeout_seconds: float = 15.0

@@ -13,6 +13,7 @@ from styleflow.jobs.state import Lane
 from styleflow.logging import configure_logging
 from styleflow.settings import Settings
 from styleflow.telemetry import REGISTRY
+from styleflow.video.confinement import keep_memory_to_ourselves
 from worker.app import run
 
 
@@ -22,6 +23,8 @@ def main() -> int:
     parser.add_argument("--metrics-port", type=int, default=0, help="serve this process's /metrics there; 0 does not")
     arguments = parser.parse_args()
     lanes = tuple(Lane(name) for name in arguments.lanes.split(","))
+    # Before there is a secret in memory: the decoder's child may run as the same user.
+    keep_memory_to_ourselves()
     settings = Settings()
     configure_logging(settings.log_format)
     if arguments.metrics_port:

@@ -6,17 +6,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import structlog
 import torch
 
 from styleflow.detection.analyze import AnalysisOptions, Progress, analyze
 from styleflow.detection.engine import Detector
-from styleflow.errors import ConfigurationError, ModelUnavailable
+from styleflow.errors import ConfigurationError, InternalFailure, ModelUnavailable
 from styleflow.packs import Catalog
 from styleflow.report import VideoReport
 from styleflow.settings import Settings
+from styleflow.video.confinement import is_enough
+from styleflow.video.decoder_process import SandboxLimits, confinement_here
 from styleflow.video.probe import MediaLimits
-from styleflow.video.sandbox import SandboxLimits
 from worker.fetch import FetchedVideo
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,11 +72,28 @@ def load_analyzer(settings: Settings) -> DetectorAnalyzer:
     }
     defaults = AnalysisOptions(
         media_limits=MediaLimits(max_bytes=settings.max_media_bytes, max_seconds=settings.max_media_seconds),
-        sandbox_limits=SandboxLimits(
-            memory_bytes=settings.sandbox_memory_bytes, stall_seconds=settings.sandbox_stall_seconds
-        ),
+        sandbox_limits=checked_sandbox(settings),
     )
     return DetectorAnalyzer(catalog, detectors, device, defaults)
+
+
+def checked_sandbox(settings: Settings) -> SandboxLimits:
+    """The decoder's limits, once one was started here. Says what confines it; raises ConfigurationError for too little.
+
+    No job is at fault for a machine that cannot decode, so it is found out before one is taken.
+    """
+    sandbox = SandboxLimits(
+        memory_bytes=settings.sandbox_memory_bytes,
+        stall_seconds=settings.sandbox_stall_seconds,
+        confinement_required=settings.sandbox_required,
+    )
+    try:
+        layers = confinement_here(sandbox)
+    except InternalFailure as error:
+        raise ConfigurationError(str(error)) from error
+    say = log.info if is_enough(layers) else log.warning
+    say("decoder_confined", layers=sorted(layers), enough=is_enough(layers))
+    return sandbox
 
 
 def chosen_device(wish: str) -> str:

@@ -81,9 +81,10 @@ def analyze(
 ) -> VideoReport:
     """Judge one video.
 
-    `checkpoint` is called before every fourth frame and every call of the network; what it raises passes
-    through, after the decoder was ended. Raises the leaves of MediaError for a video that cannot be analysed,
-    GpuOutOfMemory, InternalFailure, and OSError for a path that cannot be opened.
+    `checkpoint` is called before every fourth frame and every call of the network, and about twice a second while
+    the decoder is waited for; what it raises passes through, after the decoder was ended. Raises the leaves of
+    MediaError for a video that cannot be analysed, GpuOutOfMemory, InternalFailure, and OSError for a path that cannot
+    be opened.
     """
     options = options or AnalysisOptions()
     clock = Stopwatch()
@@ -99,11 +100,13 @@ def analyze(
     progress(Progress(phase="probing", clips_done=0, clips_total=None, fraction=0.0))
     with clock.measuring("total"), ExitStack() as opened:
         with clock.measuring("probe"):
-            video = opened.enter_context(open_video(path, options.media_limits, options.sandbox_limits))
+            video = opened.enter_context(
+                open_video(path, options.media_limits, options.sandbox_limits, tick=checkpoint)
+            )
         plan = plan_sampling(
             video.facts, options.sampling, start_seconds=options.start_seconds, end_seconds=options.end_seconds
         )
-        _look(video, plan, examination, progress)
+        _look(video, plan, examination, progress, checkpoint)
     progress(_progress("scoring", examination.frames, plan))
     return _report(video, plan, examination, detector, options)
 
@@ -135,13 +138,17 @@ def _report(
 
 
 def _look(
-    video: VideoReader, plan: SamplingPlan, examination: Examination, progress: Callable[[Progress], None]
+    video: VideoReader,
+    plan: SamplingPlan,
+    examination: Examination,
+    progress: Callable[[Progress], None],
+    checkpoint: Callable[[], None],
 ) -> None:
     """Pull all frames of the plan through the examination. Raises CorruptMedia where there is none, unless the plan
     begins beyond the end of the video or spans less than the time between two frames."""
     if video.facts.codec is None:
         return
-    for frame in examination.clock.waiting_for("decode", video.frames(plan)):
+    for frame in examination.clock.waiting_for("decode", video.frames(plan, tick=checkpoint)):
         if examination.frames % PROGRESS_EVERY == 0:
             progress(_progress("analysing", examination.frames, plan))
         examination.push(frame)

@@ -18,7 +18,7 @@ import av
 # PyAV loads this at the first `open`; the child has then given up the right to read its own installation.
 import av.subtitles.stream
 import numpy as np
-from av.error import ArgumentError
+from av.error import ArgumentError, FFmpegError
 from av.video.reformatter import VideoReformatter
 
 from styleflow.errors import ContainerUnsupported, CorruptMedia, MediaError, ResolutionLimit, TooLong
@@ -46,14 +46,20 @@ class DecodedFrame:
 
 @contextmanager
 def typed_errors() -> Iterator[None]:
-    """Any failure of the decoder becomes a MediaError."""
+    """Any failure of the decoder becomes a MediaError.
+
+    ImportError and the system's own OSError go through: an installation that cannot be read, a disk that fails or a
+    parent that is gone is no fault of the video. FFmpeg's errors are its word on the video, though some are OSErrors.
+    """
     try:
         yield
     except (MediaError, ImportError):
-        raise  # an installation that cannot be read is no fault of the video
+        raise
     except MemoryError as error:
         raise ResolutionLimit("Decoding the video needs more memory than is allowed.") from error
     except Exception as error:  # damaged files make PyAV raise UnicodeDecodeError, IndexError and more
+        if isinstance(error, OSError) and not isinstance(error, FFmpegError):
+            raise
         raise CorruptMedia from error
 
 
@@ -98,12 +104,14 @@ def looks_like_video(head: bytes) -> bool:
 class VideoSource:
     """One opened video; `frames` may be called once."""
 
-    def __init__(self, fd: int, size_bytes: int, limits: MediaLimits) -> None:
+    def __init__(self, fd: int, size_bytes: int, limits: MediaLimits, tick: Callable[[], None] = lambda: None) -> None:
         """Open, hold the header against the limits, then decode one frame, which alone tells the rotation.
 
-        Raises a MediaError. A file without a video stream is opened; its header says so.
+        `tick` is called for each packet that is decoded, here and later. Raises a MediaError. A file without a video
+        stream is opened; its header says so.
         """
         self._limits = limits
+        self._patched = 0
         self.rotation_degrees = 0
         """Clockwise turn that the video asks for: 0, 90, 180 or 270."""
         with typed_errors():
@@ -117,6 +125,7 @@ class VideoSource:
                 lambda: open_container(fd, limits),
                 stream_index=self.header.stream_index,
                 rate=self._rate,
+                tick=tick,
             )
             # Players know quarter turns only, and so do we.
             self.rotation_degrees = round(self._playhead.turn_degrees / 90) * 90 % 360
@@ -127,8 +136,13 @@ class VideoSource:
         """Width and height, in pixels, of every frame handed out."""
         return displayed_size(*self._coded_size(), self.header.pixel_aspect, self.rotation_degrees)
 
-    def frames(self, plan: SamplingPlan, tick: Callable[[], None] = lambda: None) -> Iterator[DecodedFrame]:
-        """The frames of a plan. `tick` is called for each frame that is decoded only to get to them.
+    @property
+    def damaged_frames(self) -> int:
+        """Frames handed out so far that the decoder had to patch, and packets that it could make nothing of."""
+        return self._patched + self._playhead.skipped_packets
+
+    def frames(self, plan: SamplingPlan) -> Iterator[DecodedFrame]:
+        """The frames of a plan.
 
         Times are seconds from the video's first frame and strictly rise. Indexes count from 0 where the plan starts at
         the start; after a jump they are estimated from time and rate, and still strictly rise. Raises a MediaError.
@@ -136,23 +150,22 @@ class VideoSource:
         if self.header.codec is None:
             return
         with typed_errors():
-            for segment, index, seconds, frame in islice(self._planned(plan, tick), plan.max_frames):
+            for segment, index, seconds, frame in islice(self._planned(plan), plan.max_frames):
+                self._patched += frame.is_corrupt
                 yield DecodedFrame(segment, index, seconds, self._pixels(frame))
 
-    def _planned(self, plan: SamplingPlan, tick: Callable[[], None]) -> Iterator[tuple[int, int, float, VideoFrame]]:
+    def _planned(self, plan: SamplingPlan) -> Iterator[tuple[int, int, float, VideoFrame]]:
         length = plan.clip_frames if plan.mode == "uniform" else None
         index, done = -1, -1.0
         for segment, start in enumerate(plan.starts_seconds):
             self._playhead.approach(start)
             estimated = start > 0
-            for frame, seconds in islice(self._between(start, done, plan.end_seconds, tick), length):
+            for frame, seconds in islice(self._between(start, done, plan.end_seconds), length):
                 index = max(index + 1, round(seconds * self._rate) if estimated else 0)
                 estimated, done = False, seconds
                 yield segment, index, seconds, frame
 
-    def _between(
-        self, start: float, done: float, end: float | None, tick: Callable[[], None]
-    ) -> Iterator[tuple[VideoFrame, float]]:
+    def _between(self, start: float, done: float, end: float | None) -> Iterator[tuple[VideoFrame, float]]:
         """Frames from `start` (to half a frame) to before `end`, later than `done`."""
         earliest = start - 0.5 / self._rate
         while (read := self._playhead.read()) is not None:
@@ -162,7 +175,6 @@ class VideoSource:
             if seconds > self._limits.max_seconds:
                 raise TooLong(f"The video lasts longer than the {self._limits.max_seconds:.0f} s allowed.")
             if seconds < earliest or seconds <= done:
-                tick()
                 continue
             yield frame, seconds
 

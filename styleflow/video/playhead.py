@@ -47,12 +47,16 @@ class Playhead:
         *,
         stream_index: int,
         rate: float,
+        tick: Callable[[], None] = lambda: None,
     ) -> None:
         """Decodes the first frame; raises CorruptMedia when there is none.
 
-        `reopen` opens the same input anew; `rate` is frames a second, for where time stamps are missing.
+        `reopen` opens the same input anew; `rate` is frames a second, for where time stamps are missing; `tick` is
+        called for each packet.
         """
-        self._reopen, self._index, self._step = reopen, stream_index, 1.0 / rate
+        self._reopen, self._index, self._step, self._tick = reopen, stream_index, 1.0 / rate, tick
+        self.skipped_packets = 0
+        """Packets before the first frame that could not be decoded. After a jump they are no loss: see `_decoded`."""
         self._seeking_helps = True
         self._origin: int | None = None
         self._begin(container)
@@ -121,6 +125,7 @@ class Playhead:
         bad_packets: int | None = 0
         key: int | None = None
         for packet in self._container.demux(self._stream):
+            self._tick()
             if jumped and key is None and packet.is_keyframe:
                 key = packet.pts
             try:
@@ -133,6 +138,7 @@ class Playhead:
                 if bad_packets is None or bad_packets >= BAD_PACKETS_BEFORE_A_FRAME:
                     raise
                 bad_packets += 1
+                self.skipped_packets += not jumped
                 continue
             for frame in frames:
                 # Frames shown before the key frame we landed on refer to pictures we did not decode.

@@ -31,6 +31,8 @@ CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "mpeg
 other addresses."""
 CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mpeg1video", "mpeg2video", "mjpeg", "prores"})
 MICROSECOND = 1_000_000
+RATE_SLACK = 1.01
+"""A stated rate is a rounded quotient of time stamps; one per cent is not worth a refusal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,8 +164,7 @@ def check_rate(header: VideoHeader, limits: MediaLimits) -> None:
     if header.frame_count and header.duration_seconds:
         # Over a very short time the average says little, so at least a second is assumed.
         rates.append(header.frame_count / max(header.duration_seconds, 1.0))
-    # A stated rate is a rounded quotient of time stamps; one per cent is not worth a refusal.
-    if max(rates) > limits.max_frame_rate * 1.01:
+    if max(rates) > limits.max_frame_rate * RATE_SLACK:
         raise ResolutionLimit(f"The video has {max(rates):.0f} frames a second; {limits.max_frame_rate:g} are allowed.")
 
 
@@ -180,11 +181,11 @@ def displayed_size(width: int, height: int, pixel_aspect: float, rotation_degree
 
 
 def _pixel_aspect(ratio: Fraction | None) -> float:
-    return float(ratio) if ratio else 1.0
+    return float(ratio) if ratio and ratio > 0 else 1.0
 
 
 def _rate(rate: Fraction | None) -> float | None:
-    return float(rate) if rate else None
+    return float(rate) if rate and rate > 0 else None
 
 
 def _seconds(container: InputContainer, stream: VideoStream | None) -> float | None:

@@ -12,23 +12,25 @@ thread until the reader is closed.
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from styleflow.errors import ContainerUnsupported, CorruptMedia, DecoderCrash, MediaError, ResolutionLimit
+from styleflow.errors import ContainerUnsupported, CorruptMedia, DecoderCrash, MediaError
 from styleflow.report import MediaFacts
 from styleflow.video.clips import SamplingPlan
+from styleflow.video.confinement import Layer
 from styleflow.video.decoder_process import DecoderProcess, SandboxLimits, decoder_process
-from styleflow.video.probe import MediaLimits, VideoHeader, check_picture, check_size
-from styleflow.video.wire import Kind
+from styleflow.video.facts import media_facts
+from styleflow.video.probe import MediaLimits, check_size
+from styleflow.video.sequence import FrameSequence
+from styleflow.video.wire import Head, Kind
 
 __all__ = ["Frame", "MediaLimits", "SandboxLimits", "VideoReader", "open_video"]
 
@@ -53,11 +55,14 @@ class Frame:
 class VideoReader:
     """An opened video. Get one from `open_video`."""
 
-    def __init__(self, decoder: DecoderProcess, facts: MediaFacts) -> None:
+    def __init__(self, decoder: DecoderProcess, facts: MediaFacts, limits: MediaLimits) -> None:
         self.facts = facts
         self.decode_error: MediaError | None = None
         """Why the stream ended early, when it broke after at least one frame."""
-        self._decoder = decoder
+        self.damaged_frames = 0
+        """Frames handed out that the decoder had to patch, and parts of the stream that it had to leave out. Known at
+        the end of the stream; 0 before, and where the stream broke."""
+        self._decoder, self._limits = decoder, limits
         self._asked = False
 
     @property
@@ -65,40 +70,55 @@ class VideoReader:
         """Process id of the decoder."""
         return self._decoder.pid
 
+    @property
+    def layers(self) -> frozenset[Layer]:
+        """What confines the decoder."""
+        return self._decoder.layers
+
     def frames(self, plan: SamplingPlan, *, tick: Callable[[], None] = lambda: None) -> Iterator[Frame]:
         """The frames of one plan, decoded as they are pulled; can be asked for once.
 
-        `tick` is called about once a second while the decoder works its way to a far start; it may raise.
+        `tick` is called about twice a second while a frame is waited for; it may raise.
         A stream that breaks after some frames ends here and sets `decode_error`. Raises CorruptMedia when it breaks
-        before the first, DecoderCrash when the decoder dies, DecodeTimeout when it stalls, and the MediaError of a
-        limit that is passed on the way.
+        before the first, DecoderCrash when the decoder dies or sends what the plan does not have, DecodeTimeout when
+        it stalls or takes too long, the MediaError of a limit that is passed on the way, and InternalFailure when the
+        decoder cannot read its own installation.
         """
         if self._asked:
             raise RuntimeError("the frames of a reader can be asked for once")
         self._asked = True
         if self.facts.codec is None:
             return
-        self._decoder.ask(asdict(plan))
-        given_out = 0
-        while (frame := self._next_frame(given_out, tick)) is not None:
-            given_out += 1
+        self._decoder.ask(asdict(plan), tick)
+        sequence = FrameSequence(plan, self._limits.max_seconds)
+        while (frame := self._next_frame(sequence, tick)) is not None:
             yield frame
 
-    def _next_frame(self, given_out: int, tick: Callable[[], None]) -> Frame | None:
+    def _next_frame(self, sequence: FrameSequence, tick: Callable[[], None]) -> Frame | None:
         width, height = self.facts.width or 0, self.facts.height or 0
         try:
             head, payload = self._decoder.receive(width, height, tick)
         except CorruptMedia as error:
-            if not given_out:
+            if not sequence.count:
                 raise
             self.decode_error = error
             return None
         if head.kind is Kind.END:
+            self.damaged_frames = head.index
             return None
-        if head.kind is not Kind.FRAME:
-            raise DecoderCrash("The decoder answered out of turn.")
+        _check_turn(head, sequence)
         pixels = np.frombuffer(payload, np.uint8).reshape(height, width, 3)
         return Frame(head.segment, head.index, head.time_seconds, pixels)
+
+
+def _check_turn(head: Head, sequence: FrameSequence) -> None:
+    """Raises DecoderCrash for all but the frame whose turn it is."""
+    if head.kind is not Kind.FRAME:
+        raise DecoderCrash("The decoder answered out of turn.")
+    try:
+        sequence.accept(head)
+    except ValueError as error:
+        raise DecoderCrash("The decoder sent a frame that was not asked for.") from error
 
 
 @contextmanager
@@ -106,11 +126,14 @@ def open_video(
     path: Path,
     limits: MediaLimits = DEFAULT_MEDIA_LIMITS,
     sandbox: SandboxLimits = DEFAULT_SANDBOX_LIMITS,
+    *,
+    tick: Callable[[], None] = lambda: None,
 ) -> Iterator[VideoReader]:
     """Open a video and read its facts; of its pixels, one frame at most is decoded.
 
-    Raises OSError when the file cannot be opened, a MediaError when it is not accepted, and InternalFailure when no
-    decoder can be started here.
+    `tick` is called about twice a second until the facts are there; what it raises goes through. Raises OSError when
+    the file cannot be opened, a MediaError when it is not accepted, and InternalFailure when no decoder can be started
+    here, or none that is confined as is required.
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
@@ -118,39 +141,10 @@ def open_video(
         if not stat.S_ISREG(status.st_mode):
             raise ContainerUnsupported
         check_size(status.st_size, limits)
-        with decoder_process(fd, status.st_size, limits, sandbox) as decoder:
-            head, payload = decoder.receive(0, 0)
+        with decoder_process(fd, status.st_size, limits, sandbox, tick) as decoder:
+            head, payload = decoder.receive(0, 0, tick)
             if head.kind is not Kind.FACTS:
                 raise DecoderCrash("The decoder answered out of turn.")
-            yield VideoReader(decoder, media_facts(payload, limits))
+            yield VideoReader(decoder, media_facts(payload, status.st_size, limits), limits)
     finally:
         os.close(fd)
-
-
-def media_facts(payload: bytes | bytearray, limits: MediaLimits) -> MediaFacts:
-    """Read the child's facts: a VideoHeader with rotation and displayed size, as JSON.
-
-    The size is checked once more on this side, where memory is about to be reserved for frames. Raises DecoderCrash
-    for anything else.
-    """
-    try:
-        value = json.loads(payload)
-        rotation, width, height = (int(value[name]) for name in ("rotation_degrees", "width", "height"))
-        header = VideoHeader(**{field.name: value[field.name] for field in fields(VideoHeader)})
-        check_picture(width, height, limits)
-    except (KeyError, TypeError, ValueError, ResolutionLimit) as error:
-        raise DecoderCrash("The decoder sent something that is no header.") from error
-    has_video = header.codec is not None
-    return MediaFacts(
-        container=header.container,
-        codec=header.codec,
-        width=width if has_video else None,
-        height=height if has_video else None,
-        rotation_degrees=rotation,
-        pixel_aspect=header.pixel_aspect,
-        frame_rate=header.frame_rate,
-        duration_seconds_from_header=header.duration_seconds,
-        frame_count_from_header=header.frame_count,
-        has_audio=header.has_audio,
-        size_bytes=header.size_bytes,
-    )

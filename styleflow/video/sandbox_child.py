@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from styleflow.errors import CorruptMedia, MediaError, ResolutionLimit
+from styleflow.errors import CorruptMedia, InternalFailure, MediaError, ResolutionLimit
 from styleflow.video.clips import SamplingPlan
-from styleflow.video.confinement import confine
+from styleflow.video.confinement import confine, is_enough
 from styleflow.video.decode import VideoSource
 from styleflow.video.probe import MediaLimits
 from styleflow.video.wire import Head, Kind
@@ -54,8 +54,10 @@ class Messages:
 def main() -> None:
     task = json.loads(sys.stdin.buffer.readline())
     messages = Messages()
-    confine(**task["confinement"])
-    messages.send_json(Kind.READY, {})
+    layers = confine(**task["confinement"])
+    messages.send_json(Kind.READY, {"layers": sorted(layers)})
+    if task["fd"] is None or (task["confinement_required"] and not is_enough(layers)):
+        return
     try:
         decode(task, messages, sys.stdin.buffer.readline)
     except BrokenPipeError:
@@ -64,11 +66,14 @@ def main() -> None:
         messages.send_json(Kind.ERROR, {"error": type(error).__name__, "message": str(error)})
     except MemoryError:
         messages.send_json(Kind.ERROR, {"error": ResolutionLimit.__name__, "message": ""})
+    except (ImportError, OSError):
+        # Something that was not loaded in time, or a file that cannot be read: not the video's fault.
+        messages.send_json(Kind.ERROR, {"error": InternalFailure.__name__, "message": ""})
 
 
 def decode(task: dict[str, Any], messages: Messages, next_line: Callable[[], bytes]) -> None:
     """Send the facts, wait for the plan, send its frames. Raises a MediaError."""
-    source = VideoSource(task["fd"], task["size_bytes"], media_limits(task["limits"]))
+    source = VideoSource(task["fd"], task["size_bytes"], media_limits(task["limits"]), messages.tick)
     width, height = source.displayed_size
     messages.send_json(
         Kind.FACTS,
@@ -79,13 +84,13 @@ def decode(task: dict[str, Any], messages: Messages, next_line: Callable[[], byt
         return
     plan = json.loads(line)
     plan["starts_seconds"] = tuple(plan["starts_seconds"])
-    for frame in source.frames(SamplingPlan(**plan), messages.tick):
+    for frame in source.frames(SamplingPlan(**plan)):
         frame_height, frame_width, _ = frame.pixels.shape
         if (frame_width, frame_height) != (width, height):
             raise CorruptMedia
         head = Head(Kind.FRAME, frame.pixels.nbytes, frame.segment, frame.index, frame.time_seconds, width, height)
         messages.send(head, frame.pixels.data.cast("B"))
-    messages.send(Head(Kind.END))
+    messages.send(Head(Kind.END, index=source.damaged_frames))
 
 
 def media_limits(value: dict[str, Any]) -> MediaLimits:

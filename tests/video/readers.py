@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from styleflow.video.clips import Sampling, plan_sampling
 from styleflow.video.sandbox import Frame, VideoReader
@@ -29,9 +30,19 @@ def is_gone(pid: int) -> bool:
 
 
 def gone_within(pid: int, seconds: float) -> bool:
+    return until(lambda: is_gone(pid), seconds)
+
+
+def until(holds: Callable[[], bool], seconds: float) -> bool:
+    """Whether something came to hold in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if is_gone(pid):
+        if holds():
             return True
         time.sleep(0.02)
     return False
+
+
+def state_of(pid: int) -> str:
+    """R, S, T (stopped) and so on, by /proc."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

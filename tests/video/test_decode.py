@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -32,10 +33,14 @@ def uniform(*starts: float, clip_frames: int = 5) -> SamplingPlan:
 
 
 @contextmanager
-def opened(path: Path, limits: MediaLimits = MediaLimits()) -> Iterator[VideoSource]:  # noqa: B008 - frozen
+def opened(
+    path: Path,
+    limits: MediaLimits = MediaLimits(),  # noqa: B008 - frozen
+    tick: Callable[[], None] = lambda: None,
+) -> Iterator[VideoSource]:
     fd = os.open(path, os.O_RDONLY)
     try:
-        yield VideoSource(fd, path.stat().st_size, limits)
+        yield VideoSource(fd, path.stat().st_size, limits, tick)
     finally:
         os.close(fd)
 
@@ -214,12 +219,42 @@ def test_a_plan_ends_at_its_end_and_at_its_number_of_frames(tmp_path: Path) -> N
     assert [frame.index for frame in decode(path, plan(7))] == list(range(100, 107))
 
 
-def test_frames_on_the_way_to_a_far_start_are_ticks(tmp_path: Path) -> None:
+def test_a_sign_of_life_is_given_for_each_packet_from_the_first(tmp_path: Path) -> None:
+    path = media.plain_clip(tmp_path / "a.mp4", seconds=2)
     ticks: list[None] = []
-    with opened(media.plain_clip(tmp_path / "a.mp4", seconds=2)) as source:
-        frames = list(source.frames(uniform(1.0), lambda: ticks.append(None)))
+    with opened(path, tick=lambda: ticks.append(None)) as source:
+        assert ticks
+        frames = list(source.frames(uniform(1.0)))
     assert len(frames) == 5
-    assert len(ticks) == 25
+    assert len(ticks) >= 30
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("mpg", "mpeg1video"), ("mkv", "libx264")])
+def test_frames_that_the_decoder_had_to_patch_are_counted(tmp_path: Path, suffix: str, codec: str) -> None:
+    whole = media.plain_clip(tmp_path / f"whole.{suffix}", seconds=3, codec=codec)
+    data = bytearray(whole.read_bytes())
+    for place in range(len(data) // 3, 2 * len(data) // 3, 97):
+        data[place] ^= 0xFF
+    (tmp_path / f"a.{suffix}").write_bytes(data)
+    with opened(tmp_path / f"a.{suffix}") as source:
+        frames, error = until_error(source)
+        assert (len(frames) > 50, error) == (True, None)
+        assert 5 < source.damaged_frames < 50
+    with opened(whole) as source:
+        until_error(source)
+        assert source.damaged_frames == 0
+
+
+@pytest.mark.parametrize("plan", [FULL, uniform(1.0, 4.0, 7.0)])
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "mpg", "avi"])
+def test_an_unharmed_video_has_no_damaged_frame_even_after_jumps(
+    tmp_path: Path, suffix: str, plan: SamplingPlan
+) -> None:
+    codec = {"mpg": "mpeg2video", "avi": "mpeg4"}.get(suffix, "libx264")
+    path = media.plain_clip(tmp_path / f"a.{suffix}", seconds=9, codec=codec, keyframe_every=20, b_frames=2)
+    with opened(path) as source:
+        assert list(source.frames(plan))
+        assert source.damaged_frames == 0
 
 
 def test_a_video_longer_than_its_header_says_ends_at_the_time_limit(tmp_path: Path) -> None:
@@ -279,3 +314,15 @@ def test_whatever_the_decoder_raises_becomes_one_of_our_errors(raised: Exception
     with pytest.raises(MediaError) as caught, typed_errors():
         raise raised
     assert type(caught.value) is expected
+
+
+@pytest.mark.parametrize("raised", [ImportError("late"), PermissionError(1, "no"), BrokenPipeError(32, "gone")])
+def test_what_is_no_fault_of_the_video_is_not_laid_to_it(raised: Exception) -> None:
+    with pytest.raises(type(raised)), typed_errors():
+        raise raised
+
+
+def test_an_error_of_ffmpeg_is_its_word_on_the_video_though_it_is_one_of_the_system_too() -> None:
+    """Much of FFmpeg says -1 for "broken", and that is the number of EPERM."""
+    with pytest.raises(CorruptMedia), typed_errors():
+        raise av.error.PermissionError(1, "Operation not permitted")

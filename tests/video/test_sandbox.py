@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
 import subprocess
 import sys
@@ -15,12 +14,16 @@ import numpy as np
 import pytest
 
 from styleflow import errors
-from styleflow.errors import CorruptMedia, DecoderCrash, MediaError
+from styleflow.errors import CorruptMedia, InternalFailure, MediaError
 from styleflow.report import MediaFacts
+from styleflow.video import decoder_process
 from styleflow.video.clips import Sampling, SamplingPlan, plan_sampling
-from styleflow.video.sandbox import Frame, MediaLimits, SandboxLimits, media_facts, open_video
+from styleflow.video.confinement import Layer
+from styleflow.video.decoder_process import confinement_here
+from styleflow.video.sandbox import Frame, MediaLimits, SandboxLimits, open_video
 from tests import media
-from tests.video.readers import FULL, count_frames, frames_of, gone_within, is_gone
+from tests.video.impostor import impostor
+from tests.video.readers import FULL, count_frames, frames_of, gone_within, is_gone, state_of
 
 ROOT = Path(__file__).parents[2]
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -168,21 +171,6 @@ def test_sixty_damaged_files_give_typed_errors_and_no_hang(tmp_path: Path, clip:
     assert {"whole", "broken", "corrupt_media"} <= set(outcomes)
 
 
-@pytest.mark.parametrize(
-    "payload",
-    [
-        b"{}",
-        b"[]",
-        b"7",
-        b"not json",
-        json.dumps({"rotation_degrees": 0, "width": 8192, "height": 8192}).encode(),
-    ],
-)
-def test_facts_that_are_none_are_a_crash(payload: bytes) -> None:
-    with pytest.raises(DecoderCrash):
-        media_facts(payload, MediaLimits())
-
-
 # --- confinement and leftovers --------------------------------------------------------------------
 
 
@@ -239,11 +227,38 @@ def test_the_decoder_is_confined_before_it_opens_the_video(clip: Path) -> None:
         limits = Path(f"/proc/{reader.pid}/limits").read_text().splitlines()
     assert "NoNewPrivs:\t1" in status
     assert "Threads:\t1\n" in status
+    assert ("Seccomp:\t2" in status) == (Layer.SECCOMP in reader.layers)
     values = {line[:25].strip(): line[25:].split()[:2] for line in limits}
     assert values["Max address space"] == [str(2 * 2**30)] * 2
     assert values["Max cpu time"] == ["77", "82"]
     assert values["Max file size"] == ["0", "0"]
     assert values["Max open files"] == ["32", "32"]
+
+
+@pytest.mark.parametrize("layers", [(), ("network", "landlock"), ("seccomp",)])
+def test_a_decoder_confined_less_well_than_is_required_gets_no_video(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clip: Path, layers: tuple[str, ...]
+) -> None:
+    installation = impostor(tmp_path, "facts_and_plan(); end()", layers=layers)
+    monkeypatch.setattr(decoder_process, "PACKAGE_ROOT", installation)
+    with open_video(clip, sandbox=SandboxLimits()) as reader:
+        assert reader.layers == set(layers)
+    required = SandboxLimits(confinement_required=True)
+    with (
+        pytest.raises(InternalFailure, match=r"Landlock and seccomp\. What holds: "),
+        open_video(clip, sandbox=required),
+    ):
+        pass
+    with pytest.raises(InternalFailure, match="cannot be confined"):
+        confinement_here(required)
+
+
+@ON_LINUX
+def test_what_confines_a_decoder_here_can_be_asked_without_a_video(clip: Path) -> None:
+    with open_video(clip) as reader:
+        assert confinement_here(SandboxLimits()) == reader.layers
+    pids = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text()
+    assert str(reader.pid) not in pids.split()
 
 
 @ON_LINUX
@@ -295,14 +310,10 @@ def test_the_decoder_waits_while_nobody_reads(tmp_path: Path) -> None:
     with open_video(path) as reader:
         frames = frames_of(reader)
         next(frames)
-        while not all(state(reader.pid) == "S" for _ in range(200)):
+        while not all(state_of(reader.pid) == "S" for _ in range(200)):
             pass
         assert bytes_read(reader.pid, path) < path.stat().st_size / 2
         assert len(list(itertools.islice(frames, 3))) == 3
-
-
-def state(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def bytes_read(pid: int, path: Path) -> int:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from styleflow.video.wire import HEAD, MAX_JSON_BYTES, Head, Kind, unpack
+from styleflow.video.wire import HEAD, MAX_JSON_BYTES, Head, Kind, read_json, unpack
 
 
 def test_a_head_is_read_back_as_it_was_packed() -> None:
@@ -19,6 +19,10 @@ def test_a_head_is_read_back_as_it_was_packed() -> None:
         Head(Kind.FRAME, 23, width=4, height=2),
         Head(Kind.FRAME, 24, time_seconds=math.nan, width=4, height=2),
         Head(Kind.FRAME, 24, time_seconds=math.inf, width=4, height=2),
+        Head(Kind.FRAME, 24, time_seconds=-0.1, width=4, height=2),
+        Head(Kind.FRAME, 24, index=-1, width=4, height=2),
+        Head(Kind.FRAME, 24, index=2**31, width=4, height=2),
+        Head(Kind.END, index=-1),
         Head(Kind.END, 1),
         Head(Kind.TICK, 1),
         Head(Kind.FACTS, MAX_JSON_BYTES + 1),
@@ -34,3 +38,11 @@ def test_a_head_that_does_not_fit_is_refused(head: Head) -> None:
 def test_a_message_of_no_known_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="99"):
         unpack(HEAD.pack(99, 0, 0, 0, 0.0, 0, 0), 4, 2)
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"{", b"NaN", b"[Infinity]", b"-Infinity", b"[" * 60_000, b"\xff\xfe\xff", b"9" * 5000]
+)
+def test_what_is_no_json_by_its_standard_is_refused(payload: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        read_json(payload)
