@@ -57,7 +57,7 @@ class Findings:
 
     has_video_stream: bool
     frames_examined: int
-    """None only where the part asked for lies outside the video: elsewhere a video without frames is damaged."""
+    """0 only where the part asked for lies outside the video: elsewhere a video without frames is damaged."""
     frames_planned: int
     frames_with_face: int
     """Distinct frames with at least one face that is large enough."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from styleflow.detection.pace import Pace
 from styleflow.faces.align import Crop, cut_crop
 from styleflow.faces.detect import FaceDetector
+from styleflow.faces.look import look_at
 from styleflow.faces.track import FrameMark, Sighting, Step, Tracker, TrackRules
 from styleflow.video.clips import CLIP_FRAMES, Window, windows
 from styleflow.video.sandbox import Frame
@@ -143,7 +144,9 @@ class FaceStream:
                 FrameMark(frame.segment, frame.index, frame.time_seconds): frame.pixels
                 for frame in self._held[start : key + 1]
             }
-            step = self._tracker.advance(list(frames), faces)
+            pixels = self._held[key].pixels
+            looked_at = [replace(face, look=look_at(pixels, face.box)) for face in faces]
+            step = self._tracker.advance(list(frames), looked_at)
             sightings.extend(step.sightings)
             clips.extend(self._cutter.take(step, frames))
             start = key + 1

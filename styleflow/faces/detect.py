@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from styleflow.errors import ConfigurationError, GpuOutOfMemory
+from styleflow.faces.look import Look
 from styleflow.report import Box
 
 SMALLEST_FACE_PX = 20
@@ -33,6 +34,8 @@ class Face:
     """(5, 2), x and y: the eye on the left of the picture, the other eye, nose, mouth corner left, right."""
     confidence: float
     """0..1."""
+    look: Look | None = None
+    """Of the picture around it, where somebody looked."""
 
     @property
     def size(self) -> float:

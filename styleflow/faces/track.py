@@ -3,9 +3,10 @@
 Faces are looked for on key frames only; between two key frames of the same face its box and points are
 interpolated. A *track* is one face over time. A *run* is a part of the video whose frames follow each other without
 a hole: it ends with its segment, and where the caller breaks it off. A *stretch* is a part of a track within one run,
-without a hole; only within a stretch can a clip be cut. Nothing here sees a pixel.
+without a hole; only within a stretch can a clip be cut. Nothing here sees a pixel; a face may carry a look, and where
+that changes at once by more than a shot does, a cut ends the stretch and begins another track.
 
-Limits, known and accepted: identity is position and size alone. Two people who change places between two
+Limits, known and accepted: identity is position and size, cuts aside. Two people who change places between two
 runs (the windows of a uniform plan, say), or within a gap, are joined; one who moves away in that time becomes a second
 track. A face that is seen only between two key frames is not seen at all.
 """
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from styleflow.faces.detect import Face
+from styleflow.faces.look import changed
 from styleflow.report import Box
 
 
@@ -122,10 +124,10 @@ class Tracker:
         ended = self._enter(marks)
         ordered = sorted(faces, key=_canonical)
         partners = _pairs(
-            (overlap(track.face.box, face.box), i, j)
+            (agreement, i, j)
             for i, track in enumerate(self._open)
             for j, face in enumerate(ordered)
-            if overlap(track.face.box, face.box) >= self._rules.min_overlap
+            if (agreement := self._overlap(track, face)) is not None
         )
         sightings: list[Sighting] = []
         for i, track in enumerate(self._open):
@@ -134,8 +136,8 @@ class Tracker:
                 sightings.extend(_settle(track, ordered[partners[i]]))
             else:
                 track.missed += 1
-        ended += self._close([track for track in self._open if track.missed > self._rules.max_missed])
         fresh = [face for j, face in enumerate(ordered) if j not in partners.values()]
+        ended += self._close([track for track in self._open if self._is_over(track, fresh)])
         born, displaced = self._begin(fresh, marks[-1])
         waiting = tuple(Waiting(track.stretch, track.face.box) for track in self._open if track.missed)
         return Step((*sightings, *born), waiting, tuple(ended + displaced))
@@ -190,11 +192,21 @@ class Tracker:
 
     def _agreement(self, track: _Open, face: Face) -> float | None:
         if track.run != self._run - 1:
-            share = overlap(track.face.box, face.box)
-            return share if share >= self._rules.min_overlap else None
+            return self._overlap(track, face)
         shift, growth = displacement(track.face.box, face.box)
         agrees = shift <= self._rules.max_shift and growth <= self._rules.max_growth
         return -shift if agrees else None
+
+    def _overlap(self, track: _Open, face: Face) -> float | None:
+        """How well a face agrees with one of the same run; None where it is not the same face."""
+        share = overlap(track.face.box, face.box)
+        return share if share >= self._rules.min_overlap and not changed(track.face.look, face.look) else None
+
+    def _is_over(self, track: _Open, fresh: Sequence[Face]) -> bool:
+        """Missed too often, or after a cut: another face is at its place."""
+        return track.missed > self._rules.max_missed or any(
+            track.missed and overlap(track.face.box, face.box) >= self._rules.min_overlap for face in fresh
+        )
 
     def _enter(self, marks: Sequence[FrameMark]) -> list[int]:
         """Begin a new run where one is due; returns the stretches that end by that."""

@@ -126,6 +126,17 @@ def test_two_faces_become_two_tracks(detector: Detector, tmp_path: Path) -> None
     assert max(box[2] for box in left.frames.box) < min(box[0] for box in right.frames.box)
 
 
+def test_a_cut_from_one_person_to_another_at_the_same_place_ends_the_clip(detector: Detector, tmp_path: Path) -> None:
+    def cut(number: int) -> NDArray[np.uint8]:
+        return moving_face(10, 200, 200, 200, f"anitalker-aiface{3 if number < 20 else 4}.mp4")
+
+    report = analyze(drawn(tmp_path / "cut.mp4", cut, 40), detector)
+    first, second = report.tracks
+
+    assert max(first.frames.frame_index) < 20 <= min(second.frames.frame_index)
+    assert [(len(track.clips), track.frame_count >= 16) for track in report.tracks] == [(1, True)] * 2
+
+
 def test_a_face_in_a_rotated_video_is_found_upright(detector: Detector, tmp_path: Path) -> None:
     upright = [moving_face(number, 320, 240, 200) for number in range(20)]
     stored = [np.ascontiguousarray(np.rot90(picture)) for picture in upright]

@@ -2,16 +2,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from styleflow.detection import examination as room
+from styleflow.detection.coverage import coverage, warnings
 from styleflow.detection.engine import Detector
 from styleflow.detection.examination import Examination, Stopwatch
 from styleflow.faces.detect import Face
 from styleflow.faces.track import TrackRules
+from styleflow.report import MediaFacts
+from styleflow.video.clips import Sampling, plan_sampling
 from styleflow.video.sandbox import Frame
 from tests.detection.drawn_faces import Square, full_options, picture, square_detector
 
@@ -36,6 +41,17 @@ def examined(detector: Detector, frames: int = 32) -> Examination:
         examination.push(Frame(0, number, number / 25, picture(Square())))
     examination.finish()
     return examination
+
+
+@pytest.mark.parametrize(("damaged", "expected"), [(0, []), (2, ["partial_decode"])])
+def test_frames_that_the_decoder_found_damaged_are_told(detector: Detector, damaged: int, expected: list[str]) -> None:
+    facts = MediaFacts(container="mpegts", codec="h264", width=240, height=80, duration_seconds_from_header=32 / 25)
+    video: Any = SimpleNamespace(facts=facts, decode_error=None, damaged_frames=damaged)
+    examination, plan = examined(square_detector(detector)), plan_sampling(facts, Sampling(mode="full"))
+    told = warnings(video, plan, examination, list(examination.records.values()))
+
+    assert [warning.code for warning in told] == expected
+    assert coverage(video, plan, examination).truncated is bool(expected)
 
 
 def test_a_face_whose_points_span_nothing_is_not_judged(detector: Detector) -> None:

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from styleflow.faces.detect import Face
+from styleflow.faces.look import Look
 from styleflow.faces.track import (
     FrameMark,
     Sighting,
@@ -171,6 +173,34 @@ def test_a_face_at_the_same_place_in_the_next_segment_continues_its_track() -> N
     assert {s.track: s.box[0] for s in first.sightings} == {0: 100, 1: 500}
     assert {s.track: s.box[0] for s in second.sightings} == {0: 110, 1: 520}
     assert set(second.ended) == {s.stretch for s in first.sightings}
+
+
+def shown(made: Face, person: int) -> Face:
+    """The face as one of several people who look nothing alike."""
+    layout, colours = np.zeros(192), np.zeros(512)
+    layout[person] = colours[person] = 1.0
+    return replace(made, look=Look(layout, colours))
+
+
+def test_another_person_at_the_same_place_begins_another_track_at_once() -> None:
+    steps = follow([[shown(face(100, 100), person)] for person in (0, 0, 1, 1)])
+
+    assert tracks(steps) == {0: [0, 1, 2, 3, 4], 1: [8, 9, 10, 11, 12]}
+    assert steps[2].ended == (0,)
+    assert steps[2].waiting == ()
+
+
+def test_a_cut_away_and_back_is_never_bridged() -> None:
+    steps = follow([[shown(face(100, 100), person)] for person in (0, 1, 0)])
+
+    assert tracks(steps) == {0: [0, 8], 1: [4]}
+    assert len({s.stretch for s in seen(steps)}) == 3
+
+
+def test_a_face_that_nobody_looked_at_is_followed_by_place_alone() -> None:
+    steps = follow([[shown(face(100, 100), 0)], [face(100, 100)], [shown(face(100, 100), 1)]])
+
+    assert tracks(steps) == {0: list(range(9))}
 
 
 def test_a_face_of_other_size_or_place_in_the_next_segment_is_a_new_track() -> None:
