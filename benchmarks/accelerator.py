@@ -69,7 +69,7 @@ def main() -> None:
         del reference
         for precision in arguments.precision:
             torch.cuda.empty_cache()
-            network = load_detector(pack, "cuda", precision)
+            network = load_detector(pack, "cuda", precision, serving=True)
             rate = matrix_rate(precision, arguments.rounds)
             found = torch.sigmoid(network(content, style).logit.double()).item()
             lines.append(
