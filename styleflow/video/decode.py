@@ -36,7 +36,7 @@ TS_PACKET = 188
 
 @dataclass(frozen=True)
 class DecodedFrame:
-    """`pixels`: HWC uint8 RGB 0..255, as displayed: rotation and pixel aspect applied."""
+    """`pixels`: HWC uint8 RGB 0..255, as displayed: rotation and pixel aspect applied, fields made one picture."""
 
     segment: int
     index: int

@@ -13,6 +13,7 @@ from av.error import EOFError as EndOfStream
 from av.error import FFmpegError
 
 from styleflow.errors import CorruptMedia
+from styleflow.video.fields import without_combs
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -104,7 +105,7 @@ class Playhead:
         self._seconds, self._held, self._frames = -1.0, None, iter(())
         with suppress(FFmpegError):
             self._container.seek(target, stream=self._stream)
-            self._frames = self._decoded(jumped=True)
+            self._frames = without_combs(self._decoded(jumped=True))
             for frame in self._frames:
                 if stamp(frame) is not None:
                     self._held = frame
@@ -119,7 +120,7 @@ class Playhead:
         self._stream.thread_count = 1
         self._seconds = -1.0
         self._held = None
-        self._frames = self._decoded(jumped=False)
+        self._frames = without_combs(self._decoded(jumped=False))
 
     def _decoded(self, *, jumped: bool) -> Iterator[VideoFrame]:
         bad_packets: int | None = 0

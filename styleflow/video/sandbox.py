@@ -40,7 +40,7 @@ DEFAULT_SANDBOX_LIMITS = SandboxLimits()
 
 @dataclass(frozen=True)
 class Frame:
-    """One decoded frame as a viewer sees it: rotation and pixel aspect applied."""
+    """One decoded frame as a viewer sees it: rotation and pixel aspect applied, interlaced pictures made whole."""
 
     segment: int
     """Position in the plan's `starts_seconds`; the frames of one segment are consecutive."""
