@@ -92,7 +92,12 @@ def _load(packs: Path | None, model: str, device: str) -> Detector:
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Detector.load(Catalog(packs or Settings().packs_directory).resolve(model), device=device)
+    catalog = Catalog(packs or Settings().packs_directory)
+    if not catalog.packs:
+        raise ConfigurationError(
+            "There is no weights pack: `styleflow weights init` makes a random one, --packs names another folder."
+        )
+    return Detector.load(catalog.resolve(model), device=device)
 
 
 def show(report: VideoReport, console: Console) -> None:
