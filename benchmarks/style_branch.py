@@ -1,6 +1,6 @@
-"""The style encoder plain and fused, and the whole network: milliseconds per clip of 32 frames.
+"""The style encoder plain and fused, both branches, and the whole network: milliseconds per clip of 32 frames.
 
-    python -m benchmarks.style_branch [--sizes compact paper] [--rounds N] [--precision float32 bfloat16]
+    python -m benchmarks.style_branch [--sizes compact small paper] [--rounds N] [--precision float32 bfloat16]
 
 Weights are random; the arithmetic does not depend on them. The plain and the fused style encoder take turns within
 each round of one process, so that whatever else the machine does meets both; given are medians over rounds, the
@@ -28,7 +28,7 @@ from rich.table import Table
 from torch import Tensor
 
 from styleflow.models.fused_style_encoder import fused
-from styleflow.models.precision import Precision, chosen_precision
+from styleflow.models.precision import DTYPES, Precision, chosen_precision
 from styleflow.models.sizes import SIZES, DetectorSizes
 from styleflow.models.style_encoder import GradualStyleEncoder
 from styleflow.models.weights import load_detector, write_random_pack
@@ -64,7 +64,8 @@ def alternating(variants: dict[str, Callable[[], object]], rounds: int, device: 
     return walls, cpus
 
 
-def add_rows(table: Table, part: str, walls: Times, cpus: Times) -> None:
+def add_rows(table: Table, part: str, walls: Times, cpus: Times, *, alternatives: bool = True) -> None:
+    """`alternatives`: the rows do the same thing, so that the first is what the others are faster than."""
     first = next(iter(walls))
     for name, times in walls.items():
         ratio = statistics.median(one / other for one, other in zip(walls[first], times, strict=True))
@@ -75,8 +76,8 @@ def add_rows(table: Table, part: str, walls: Times, cpus: Times) -> None:
             f"{statistics.median(times):.0f}",
             f"{min(times):.0f}",
             f"{statistics.median(cpus[name]):.0f}",
-            f"{ratio:.2f}",
-            f"{cpu_ratio:.2f}",
+            f"{ratio:.2f}" if alternatives else "",
+            f"{cpu_ratio:.2f}" if alternatives else "",
         )
 
 
@@ -103,6 +104,22 @@ def whole_network(pack: Pack, rounds: int, device: torch.device, precisions: lis
     return walls, cpus
 
 
+def branches(pack: Pack, rounds: int, device: torch.device, precision: Precision) -> tuple[Times, Times]:
+    """As served: what is seen in the clip, what becomes of the style, and what both meet in."""
+    content, style = clip_of(DetectorSizes.from_json(pack.card.sizes), device)
+    detector = load_detector(pack, device, precision, serving=True)
+    dtype = DTYPES[precision]
+    flow = detector.style_flow(style).flatten(2)
+    tokens, embedding = detector.content(content.to(dtype)), detector.style_gru(flow)
+    parts: dict[str, Callable[[], object]] = {
+        "content network": lambda: detector.content(content.to(dtype)),
+        "style encoder, flow": lambda: detector.style_flow(style),
+        "StyleGRU": lambda: detector.style_gru(flow),
+        "attention, transformer": lambda: detector.temporal_transformer(detector.fuse(tokens, embedding)[0]),
+    }
+    return alternating({f"{name} {precision}": call for name, call in parts.items()}, rounds, device)
+
+
 def clip_of(sizes: DetectorSizes, device: torch.device) -> tuple[Tensor, Tensor]:
     content_side, style_side = sizes.content.input_size, sizes.style_encoder.input_size
     content = torch.randn(1, 3, sizes.clip_frames, content_side, content_side, device=device)
@@ -115,7 +132,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--precision", nargs="+", default=["float32"])
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--only", choices=["style", "network"])
+    parser.add_argument("--only", choices=["style", "branches", "network"])
     asked = parser.parse_args()
     device = torch.device(asked.device)
     precisions = [chosen_precision(wish, device) for wish in asked.precision]
@@ -123,10 +140,16 @@ def main() -> None:
     table = Table(*columns, title=f"one clip of 32 frames, {torch.get_num_threads()} threads, {device}")
     with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
         for name in asked.sizes:
-            if asked.only != "network":
+            if asked.only in (None, "style"):
                 add_rows(table, f"style encoder, {name}", *style_branch(SIZES[name], asked.rounds, device))
-            if asked.only != "style":
-                pack = write_random_pack(Path(folder), SIZES[name], seed=0)
+            if asked.only == "style":
+                continue
+            pack = write_random_pack(Path(folder), SIZES[name], seed=0)
+            if asked.only in (None, "branches"):
+                for precision in precisions:
+                    times = branches(pack, asked.rounds, device, precision)
+                    add_rows(table, f"branches, {name}", *times, alternatives=False)
+            if asked.only in (None, "network"):
                 add_rows(table, f"network, {name}", *whole_network(pack, asked.rounds, device, precisions))
     Console(width=120).print(table)
 

@@ -16,23 +16,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from styleflow.components import COMPONENTS as COMPONENTS
+from styleflow.components import CONTENT_ONLY as CONTENT_ONLY
+from styleflow.components import Component as Component
 from styleflow.errors import PackError, UnknownModel
 from styleflow.report import Thresholds
 
 CARD_FILE = "card.json"
 DEFAULT_MODEL = "styleflow@default"
-
-Component = Literal["style_encoder", "style_gru", "style_attention", "content", "temporal_transformer"]
-COMPONENTS: tuple[Component, ...] = (
-    "style_encoder",
-    "style_gru",
-    "style_attention",
-    "content",
-    "temporal_transformer",
-)
-"""Of the full network."""
-CONTENT_ONLY: tuple[Component, ...] = ("content", "temporal_transformer")
-"""Of the network without its style branch, which is FTCN."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Triple = tuple[float, float, float]
@@ -74,6 +65,9 @@ class Calibration(_CardPart):
     slope: Annotated[float, Field(gt=0)]
     intercept: float = 0.0
     thresholds: Thresholds
+    abstain: tuple[float, float] | None = None
+    """Probabilities from the first to below the second say nothing: such a video is inconclusive. Ends at `weak` at
+    the latest, so that every word that accuses is outside."""
     measured_on: str
     """The set and the figures that it was fitted on."""
 
@@ -82,6 +76,8 @@ class Calibration(_CardPart):
         steps = self.thresholds
         if not 0 <= steps.weak <= steps.suspicious <= steps.strong <= 1:
             raise ValueError("thresholds must rise from weak over suspicious to strong, within 0..1")
+        if self.abstain is not None and not 0 <= self.abstain[0] < self.abstain[1] <= steps.weak:
+            raise ValueError("the band of abstention must rise, begin at 0 or above and end at weak at the latest")
         if self.method == "temperature" and self.intercept != 0:
             raise ValueError("temperature scaling has no intercept")
         return self
@@ -122,7 +118,7 @@ class PackCard(_CardPart):
     version: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
     default: bool = False
     """Served as `styleflow@default`."""
-    size: Literal["compact", "paper", "custom"]
+    size: Literal["compact", "small", "paper", "custom"]
     sizes: Mapping[str, Any]
     """The fields of `models.detector.DetectorSizes`, as JSON."""
     components: Annotated[tuple[Component, ...], Field(min_length=1)]

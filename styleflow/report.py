@@ -55,6 +55,7 @@ class InconclusiveReason(StrEnum):
     UNCALIBRATED_WEIGHTS = "uncalibrated_weights"
     COVERAGE_TOO_THIN = "coverage_too_thin"
     TRACKS_TOO_UNSTABLE = "tracks_too_unstable"
+    AMBIGUOUS_EVIDENCE = "ambiguous_evidence"
 
 
 REASONS: Mapping[Outcome, frozenset[str]] = {
@@ -191,7 +192,7 @@ class Pipeline:
     pack_version: str
     pack_sha256: str
     size: str
-    """`compact` or `paper`."""
+    """`compact`, `small`, `paper` or `custom`."""
     components: tuple[str, ...]
     """Those that ran: `style_encoder`, `style_gru`, `style_attention`, `content`, `temporal_transformer`."""
     calibration: str | None

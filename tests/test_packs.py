@@ -133,6 +133,14 @@ def test_thresholds_are_accepted_exactly_when_they_rise(steps: tuple[float, floa
             calibrate()
 
 
+@pytest.mark.parametrize("band", [(0.3, 0.3), (0.4, 0.2), (-0.1, 0.2), (0.1, 0.6)])
+def test_a_band_of_abstention_rises_and_ends_at_weak(band: tuple[float, float]) -> None:
+    thresholds = Thresholds(policy="p", weak=0.5, suspicious=0.6, strong=0.7)
+
+    with pytest.raises(ValidationError, match="band of abstention"):
+        Calibration(method="platt", slope=1, thresholds=thresholds, abstain=band, measured_on="a drawn set")
+
+
 def test_an_only_pack_is_the_default(tmp_path: Path) -> None:
     pack = written_pack(tmp_path)
 

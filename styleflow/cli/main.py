@@ -11,10 +11,13 @@ from typer.core import TyperGroup
 
 COMMANDS = {
     "analyze": "styleflow.cli.analyze:analyze",
+    "datasets": "styleflow.cli.datasets:app",
     "demo": "styleflow.cli.demo:demo",
+    "evaluate": "styleflow.cli.evaluate:evaluate",
     "health": "styleflow.cli.health:health",
     "keys": "styleflow.cli.keys:app",
     "migrate": "styleflow.cli.migrate:migrate",
+    "train": "styleflow.cli.train:app",
     "up": "styleflow.cli.up:up",
     "weights": "styleflow.cli.weights:app",
 }

@@ -56,7 +56,7 @@ Directory = Annotated[
 @app.command()
 def init(
     directory: Directory,
-    size: Annotated[str, typer.Option(help="compact or paper.")] = "compact",
+    size: Annotated[str, typer.Option(help="compact, small or paper.")] = "compact",
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 0,
 ) -> None:
     """Make a pack of random weights, or verify the one that is there. Its jobs end inconclusive."""
@@ -77,7 +77,7 @@ def import_pack(
     level: Annotated[
         FlowLevel | None, typer.Option(help="Styles that the StyleGRU reads; inferred from its width if left out.")
     ] = None,
-    size: Annotated[str, typer.Option(help="compact or paper.")] = "paper",
+    size: Annotated[str, typer.Option(help="compact, small or paper.")] = "paper",
     style_attention: Annotated[
         StyleAttentionRoles, typer.Option(help="Who asks and who answers in the style attention.")
     ] = "content_query",

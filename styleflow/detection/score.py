@@ -88,6 +88,8 @@ def decide(findings: Findings, calibration: Calibration | None, policy: Policy) 
         return Decision(outcome=Outcome.INCONCLUSIVE, reason=doubt)
     score = pool_video([pool_track(track.logits, policy) for track in findings.tracks if track.logits])
     probability = calibrated(score, calibration)
+    if in_doubt(probability, calibration):
+        return Decision(outcome=Outcome.INCONCLUSIVE, reason=InconclusiveReason.AMBIGUOUS_EVIDENCE)
     return Decision(
         outcome=Outcome.SCORED,
         score=score,
@@ -150,6 +152,14 @@ def calibrated(logit: float, calibration: Calibration) -> float:
     """The probability, 0..1, that the pack's calibration gives to a logit."""
     value = calibration.slope * logit + calibration.intercept
     return 1 / (1 + math.exp(-value)) if value >= 0 else math.exp(value) / (1 + math.exp(value))
+
+
+def in_doubt(probability: float, calibration: Calibration) -> bool:
+    """Whether the calibration found that probabilities like this one tell nothing."""
+    if calibration.abstain is None:
+        return False
+    low, high = calibration.abstain
+    return low <= probability < high
 
 
 def verdict(probability: float, thresholds: Thresholds) -> Verdict:

@@ -20,9 +20,10 @@ from torch import Tensor
 from styleflow.errors import PackError
 from styleflow.models import published
 from styleflow.models.checkpoint_file import Checkpoint, read_checkpoint
+from styleflow.models.layout import Layout, entries, listing
 from styleflow.models.published import STAGE_TWO, STYLE_ENCODER, STYLE_GRU, Match, PublishedPart
-from styleflow.models.sizes import DetectorSizes, FlowLevel, size_name
-from styleflow.models.weights import NAMED_DIFFERENCES, Layout, write_pack
+from styleflow.models.sizes import SIZES, ContentSizes, DetectorSizes, FlowLevel, size_name
+from styleflow.models.weights import write_pack
 from styleflow.packs import (
     COMPONENTS,
     CONTENT_ONLY,
@@ -107,10 +108,12 @@ def import_checkpoints(
 ) -> Imported:
     """Write a pack of published checkpoints into `directory`, the folder of all packs.
 
-    Raises PackError for a file that must not be read, entries that do not fit (with `parts`, the rows, in its
-    details), a branch of which a file is lacking, or a pack of that name that is there already.
+    Raises PackError for sizes that have no published layout, a file that must not be read, entries that do not fit
+    (with `parts`, the rows, in its details), a branch of which a file is lacking, or a pack of that name that is there
+    already.
     """
     wishes = wishes or Wishes()
+    _refuse_unpublished(sizes)
     files = _opened(sources)
     components = _components_of(files)
     sizes, level = _with_level(sizes, files, wishes.level)
@@ -128,6 +131,15 @@ def import_checkpoints(
     state = _state(files, matches, expected)
     folder = write_pack(directory, state, lambda weights: card.model_copy(update={"weights": weights}))
     return Imported(pack=read_pack(folder), parts=parts, level=level)
+
+
+def _refuse_unpublished(sizes: DetectorSizes) -> None:
+    if not isinstance(sizes.content, ContentSizes):
+        known = " and ".join(name for name, sizes in SIZES.items() if isinstance(sizes.content, ContentSizes))
+        raise PackError(
+            f"No checkpoints are published for the size {size_name(sizes)}: its content branch is "
+            f"{sizes.content.backbone}. The sizes with a published layout are {known}."
+        )
 
 
 Files = dict[str, tuple[PublishedPart, Checkpoint]]
@@ -158,7 +170,7 @@ def _with_level(sizes: DetectorSizes, files: Files, wish: FlowLevel | None) -> t
             raise PackError("A level needs a StyleGRU; this pack would have no style branch.")
         return sizes, None
     _, gru = files[STYLE_GRU.title]
-    level = wish or inferred_level(sizes, published.gru_width(published.entries(gru.state)), gru.name)
+    level = wish or inferred_level(sizes, published.gru_width(entries(gru.state)), gru.name)
     return replace(sizes, style_gru=replace(sizes.style_gru, level=level)), level
 
 
@@ -180,7 +192,7 @@ def inferred_level(sizes: DetectorSizes, width: int | None, name: str) -> FlowLe
 
 def _matched(part: PublishedPart, file: Checkpoint, expected: Layout) -> Match:
     of_part = {name: entry for name, entry in expected.items() if name.split(".")[0] in part.components}
-    return published.match(part, published.entries(file.state), of_part)
+    return published.match(part, entries(file.state), of_part)
 
 
 def _row(part: PublishedPart, file: Checkpoint, found: Match) -> PartTaken:
@@ -205,10 +217,8 @@ def _refuse_misfits(parts: Iterable[PartTaken], matches: Iterable[Match]) -> Non
         f"{row.file}: {problem}" for row, found in zip(rows, matches, strict=True) for problem in found.problems
     ]
     if problems:
-        more = len(problems) - NAMED_DIFFERENCES
-        tail = f"; and {more} more" if more > 0 else ""
         raise PackError(
-            f"The checkpoints do not fit the network: {'; '.join(problems[:NAMED_DIFFERENCES])}{tail}.",
+            f"The checkpoints do not fit the network: {listing(problems)}.",
             differences=problems,
             parts=rows,
         )
@@ -245,6 +255,8 @@ def _card(sizes: DetectorSizes, components: tuple[Component, ...], files: Files,
         preprocessing=Preprocessing(
             clip_frames=sizes.clip_frames,
             content_size=sizes.content.input_size,
+            content_mean=sizes.content.mean,
+            content_std=sizes.content.std,
             style_size=sizes.style_encoder.input_size,
             style_framing=wishes.style_framing,
         ),

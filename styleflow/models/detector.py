@@ -8,16 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from styleflow.components import COMPONENTS, CONTENT_ONLY, Component
 from styleflow.models.content import ContentNetwork
 from styleflow.models.fused_style_encoder import FusedStyleEncoder
-from styleflow.models.sizes import COMPACT, PAPER, DetectorSizes
+from styleflow.models.mobile_content import MobileContentNetwork
+from styleflow.models.sizes import COMPACT, PAPER, SMALL, ContentSizes, DetectorSizes, MobileContentSizes
 from styleflow.models.style_attention import StyleAttention
 from styleflow.models.style_encoder import GradualStyleEncoder
 from styleflow.models.style_gru import StyleGRU
 from styleflow.models.temporal_transformer import TimeTransformer
-from styleflow.packs import COMPONENTS, CONTENT_ONLY, Component
 
-__all__ = ["COMPACT", "PAPER", "ClipOutput", "DetectorSizes", "StyleFlowDetector", "skeleton"]
+__all__ = ["COMPACT", "PAPER", "SMALL", "ClipOutput", "DetectorSizes", "StyleFlowDetector", "skeleton"]
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class ClipOutput:
 class StyleFlowDetector(nn.Module):
     """StyleFlow (Choi et al., CVPR 2024): style encoder, StyleGRU, content network, style attention, transformer.
 
-    Of these only `components` are built. Without the style branch (`packs.CONTENT_ONLY`) it is FTCN: the style input
-    is not looked at, and no flow norm is known.
+    Of these only `components` are built. Without the style branch (`components.CONTENT_ONLY`) it is FTCN, where the
+    content network is FTCN's: the style input is not looked at, and no flow norm is known.
     """
 
     def __init__(self, sizes: DetectorSizes, components: Collection[Component] = COMPONENTS) -> None:
@@ -53,7 +54,7 @@ class StyleFlowDetector(nn.Module):
                 steps=sizes.flow_steps,
                 layers=sizes.style_gru.layers,
             )
-        self.content = ContentNetwork(sizes.content)
+        self.content = _content_network(sizes.content)
         if "style_attention" in components:
             self.style_attention = StyleAttention(sizes.content.width, sizes.style_attention)
         self.temporal_transformer = TimeTransformer(
@@ -61,7 +62,7 @@ class StyleFlowDetector(nn.Module):
         )
 
     def forward(self, content: Tensor, style: Tensor) -> ClipOutput:
-        """content [B,3,T,S,S] RGB, ImageNet-normalised; style [B,T,3,R,R] RGB in [-1,1]. Any float dtype.
+        """content [B,3,T,S,S] RGB, normalised as `sizes.content` says; style [B,T,3,R,R] RGB in [-1,1]. Any float.
 
         Each branch computes in the precision of its convolutions; what joins them is float32 (precision.py).
         """
@@ -105,6 +106,10 @@ class StyleFlowDetector(nn.Module):
         """tokens [B,N,C], embedding [B,M*C] -> (fused [B,N,C], attention [B,N,M])."""
         fused, attention = self.style_attention(tokens, embedding.view(len(embedding), -1, tokens.shape[2]))
         return fused, attention
+
+
+def _content_network(sizes: ContentSizes | MobileContentSizes) -> ContentNetwork | MobileContentNetwork:
+    return ContentNetwork(sizes) if isinstance(sizes, ContentSizes) else MobileContentNetwork(sizes)
 
 
 def _as_read_by(branch: nn.Module, pictures: Tensor) -> Tensor:

@@ -20,13 +20,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from styleflow.components import CONTENT_ONLY, Component
 from styleflow.errors import PackError
 from styleflow.models.detector import StyleFlowDetector, skeleton
+from styleflow.models.layout import Layout, described, entries, layout_of, listing
 from styleflow.models.sizes import PAPER, DetectorSizes, StyleEncoderSizes
 from styleflow.models.style_encoder import GradualStyleEncoder
 from styleflow.models.style_gru import StyleGRU, StyleGRUClassifier
-from styleflow.models.weights import NAMED_DIFFERENCES, Layout, layout_of
-from styleflow.packs import CONTENT_ONLY, Component
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -133,7 +133,7 @@ def match(part: PublishedPart, found: Layout, expected: Layout) -> Match:
         if ours in wanted and ours not in taken:
             taken[ours] = key
             if entry != wanted[ours]:
-                unlike.append(f"{key} is {_described(entry)}, expected {_described(wanted[ours])}")
+                unlike.append(f"{key} is {described(entry)}, expected {described(wanted[ours])}")
         elif ours not in wanted and reason is not None:
             ignored[reason] = (*ignored.get(reason, ()), key)
         else:
@@ -194,9 +194,7 @@ def expected_layout(sizes: DetectorSizes, components: tuple[Component, ...]) -> 
 
 def unfit(title: str, problems: list[str]) -> PackError:
     """The refusal, which names the first differences in its message and all of them in its details."""
-    more = len(problems) - NAMED_DIFFERENCES
-    tail = f"; and {more} more" if more > 0 else ""
-    return PackError(f"{title} does not fit: {'; '.join(problems[:NAMED_DIFFERENCES])}{tail}.", differences=problems)
+    return PackError(f"{title} does not fit: {listing(problems)}.", differences=problems)
 
 
 def gru_width(part_keys: Layout) -> int | None:
@@ -210,11 +208,6 @@ def gru_width(part_keys: Layout) -> int | None:
 def counters(expected: Layout) -> dict[str, Tensor]:
     """The batch counters that serving does not read, at zero."""
     return {name: torch.zeros(shape, dtype=torch.int64) for name, (_, shape) in expected.items() if COUNTER in name}
-
-
-def entries(state: Mapping[str, Tensor]) -> Layout:
-    """A state dict's layout."""
-    return {key: (tensor.is_floating_point(), tuple(tensor.shape)) for key, tensor in state.items()}
 
 
 def _filled(
@@ -243,8 +236,3 @@ def _shape(state: Mapping[str, Tensor], part: PublishedPart, name: str, *, dimen
         if part.official(key) == name and tensor.dim() == dimensions:
             return tuple(tensor.shape)
     raise unfit(f"The {part.title}'s state dict", [f"{name} is missing or has not {dimensions} dimensions"])
-
-
-def _described(entry: tuple[bool, tuple[int, ...]]) -> str:
-    floating, shape = entry
-    return f"{'floating' if floating else 'integer'} {list(shape)}"

@@ -1,34 +1,37 @@
-"""Every size of every part of the network, as one frozen value that is stored in a pack's card. No torch here."""
+"""Every size of every part of the network, as one frozen value that is stored in a pack's card. No torch here.
+
+The standard library only: who trains has torch, and not what the service needs. Every number is positive.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import ConfigDict, PositiveInt, TypeAdapter, with_config
+from styleflow.models.strict_reading import read
 
 FlowLevel = Literal["coarse", "middle", "fine", "middle+", "coarse+", "total"]
 
 StyleAttentionRoles = Literal["content_query", "style_value", "style_query", "style_query_two_heads"]
 """Who asks, who is asked and who answers in the style attention: docs/concepts/weights.md has the table."""
 
-_NO_OTHER_FIELDS = ConfigDict(extra="forbid")
+Triple = tuple[float, float, float]
 
 
-@with_config(_NO_OTHER_FIELDS)
 @dataclass(frozen=True, kw_only=True)
 class StyleEncoderSizes:
     """GradualStyleEncoder. The four groups of its body halve the image each: maps of 1/2, 1/4, 1/8 and 1/16."""
 
-    input_size: PositiveInt
+    input_size: int
     """Side of the square input in pixels, a power of two from 32."""
-    depths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
+    depths: tuple[int, int, int, int]
     """Bottleneck units per group."""
-    channels: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
+    channels: tuple[int, int, int, int]
     """Channels per group; the last is the width of the feature pyramid too."""
-    style_width: PositiveInt
+    style_width: int
     """Length of one style vector."""
-    styles_per_level: tuple[PositiveInt, PositiveInt, PositiveInt] = (3, 4, 11)
+    styles_per_level: tuple[int, int, int] = (3, 4, 11)
     """Coarse, middle, fine."""
 
     def __post_init__(self) -> None:
@@ -57,14 +60,13 @@ class StyleEncoderSizes:
         }[level]
 
 
-@with_config(_NO_OTHER_FIELDS)
 @dataclass(frozen=True, kw_only=True)
 class StyleGRUSizes:
     """StyleGRU: bidirectional, over clip_frames - 1 steps."""
 
     level: FlowLevel = "total"
-    hidden: PositiveInt
-    layers: PositiveInt = 2
+    hidden: int
+    layers: int = 2
 
     @property
     def embedding(self) -> int:
@@ -72,21 +74,24 @@ class StyleGRUSizes:
         return 2 * self.layers * self.hidden
 
 
-@with_config(_NO_OTHER_FIELDS)
 @dataclass(frozen=True, kw_only=True)
 class ContentSizes:
     """Fully temporal 3D ResNet up to res4. A stage's output is `4 * inner` wide; frames are halved after res2."""
 
-    input_size: PositiveInt
+    mean: ClassVar[Triple] = (0.485, 0.456, 0.406)
+    std: ClassVar[Triple] = (0.229, 0.224, 0.225)
+    """Of the input's RGB in 0..1: ImageNet's."""
+
+    backbone: Literal["fully_temporal_resnet"] = "fully_temporal_resnet"
+    input_size: int
     """Side of the square input in pixels, a multiple of 16."""
-    stem: PositiveInt
-    inner: tuple[PositiveInt, PositiveInt, PositiveInt]
+    stem: int
+    inner: tuple[int, int, int]
     """Bottleneck channels of res2, res3 and res4."""
-    depths: tuple[PositiveInt, PositiveInt, PositiveInt] = (3, 4, 6)
+    depths: tuple[int, int, int] = (3, 4, 6)
 
     def __post_init__(self) -> None:
-        if self.input_size < 16 or self.input_size % 16:
-            raise ValueError(f"the content input's side must be a multiple of 16, not {self.input_size}")
+        _refuse_uneven(self.input_size)
 
     @property
     def width(self) -> int:
@@ -94,27 +99,48 @@ class ContentSizes:
         return 4 * self.inner[-1]
 
 
-@with_config(_NO_OTHER_FIELDS)
+@dataclass(frozen=True, kw_only=True)
+class MobileContentSizes:
+    """MobileNetV2 up to a sixteenth of the side, on every second frame, and a projection to tokens."""
+
+    mean: ClassVar[Triple] = (0.5, 0.5, 0.5)
+    std: ClassVar[Triple] = (0.5, 0.5, 0.5)
+    """Of the input's RGB in 0..1, so that the network sees -1..1."""
+
+    backbone: Literal["mobilenet_v2"] = "mobilenet_v2"
+    input_size: int
+    """Side of the square input in pixels, a multiple of 16."""
+    width: int
+    """Channels of a content token."""
+
+    def __post_init__(self) -> None:
+        _refuse_uneven(self.input_size)
+
+
+def _refuse_uneven(input_size: int) -> None:
+    if input_size < 16 or input_size % 16:
+        raise ValueError(f"the content input's side must be a multiple of 16, not {input_size}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TransformerSizes:
     """Temporal transformer over the content tokens and one cls token."""
 
-    heads: PositiveInt
-    head_width: PositiveInt
-    mlp: PositiveInt
-    depth: PositiveInt = 1
+    heads: int
+    head_width: int
+    mlp: int
+    depth: int = 1
 
 
-@with_config(_NO_OTHER_FIELDS)
 @dataclass(frozen=True, kw_only=True)
 class DetectorSizes:
     """The whole network. Raises ValueError where the parts do not fit each other."""
 
     style_encoder: StyleEncoderSizes
     style_gru: StyleGRUSizes
-    content: ContentSizes
+    content: ContentSizes | MobileContentSizes
     transformer: TransformerSizes
-    clip_frames: PositiveInt = 32
+    clip_frames: int = 32
     style_attention: StyleAttentionRoles = "content_query"
 
     def __post_init__(self) -> None:
@@ -153,15 +179,16 @@ class DetectorSizes:
         return self.style_gru.embedding // self.content.width
 
     def to_json(self) -> dict[str, Any]:
-        return dict(_ADAPTER.dump_python(self, mode="json"))
+        return dict(json.loads(json.dumps(asdict(self))))
 
     @classmethod
     def from_json(cls, value: object) -> Self:
-        """Raises pydantic.ValidationError (a ValueError) when the value does not describe a network."""
-        return cls(**vars(_ADAPTER.validate_python(value)))
+        """Cards from before there was a choice of backbones mean the ResNet.
 
+        Raises ValueError, which names the field, when the value does not describe a network.
+        """
+        return read(cls, value)
 
-_ADAPTER: TypeAdapter[DetectorSizes] = TypeAdapter(DetectorSizes)
 
 PAPER = DetectorSizes(
     style_encoder=StyleEncoderSizes(
@@ -172,19 +199,25 @@ PAPER = DetectorSizes(
     transformer=TransformerSizes(heads=16, head_width=64, mlp=2048),
 )
 
-COMPACT = DetectorSizes(
+SMALL = DetectorSizes(
     style_encoder=StyleEncoderSizes(input_size=64, depths=(2, 2, 4, 2), channels=(16, 24, 40, 64), style_width=48),
     style_gru=StyleGRUSizes(hidden=128),
     content=ContentSizes(input_size=112, stem=16, inner=(12, 20, 32)),
     transformer=TransformerSizes(heads=4, head_width=32, mlp=256),
 )
+"""The paper's architecture in small: it takes what the published layouts hold."""
 
-SIZES: dict[str, DetectorSizes] = {"compact": COMPACT, "paper": PAPER}
+COMPACT = replace(SMALL, content=MobileContentSizes(input_size=192, width=128))
+"""What can be trained on few videos: its content branch begins at ImageNet weights. It has no published layout."""
+
+SIZES: dict[str, DetectorSizes] = {"compact": COMPACT, "small": SMALL, "paper": PAPER}
 
 
-def size_name(sizes: DetectorSizes) -> Literal["compact", "paper", "custom"]:
+def size_name(sizes: DetectorSizes) -> Literal["compact", "small", "paper", "custom"]:
     """The word for these sizes in a card; the level and the style attention's roles are not part of it."""
     plain = replace(sizes, style_gru=replace(sizes.style_gru, level="total"), style_attention="content_query")
     if plain == COMPACT:
         return "compact"
+    if plain == SMALL:
+        return "small"
     return "paper" if plain == PAPER else "custom"

@@ -21,6 +21,7 @@ from styleflow.models.content import ContentNetwork
 from styleflow.models.detector import StyleFlowDetector, skeleton
 from styleflow.models.folding import fold_content
 from styleflow.models.fused_style_encoder import fused
+from styleflow.models.layout import Layout, differences, layout_of, listing
 from styleflow.models.precision import Precision, chosen_precision, read_as, reduce_convolutions
 from styleflow.models.random_parameters import random_parameters
 from styleflow.models.sizes import DetectorSizes, size_name
@@ -40,11 +41,6 @@ from styleflow.packs import (
     verify_pack,
     write_card,
 )
-
-Layout = Mapping[str, tuple[bool, tuple[int, ...]]]
-"""Per name: whether the values are floating point, and the shape."""
-
-NAMED_DIFFERENCES = 8
 
 
 def load_detector(
@@ -93,22 +89,6 @@ def _filled(
     if isinstance(part, StyleGRU) and precision == "float32":
         # cuDNN wants a GRU's parameters side by side; elsewhere this does nothing.
         part.gru.flatten_parameters()
-
-
-def layout_of(network: torch.nn.Module) -> Layout:
-    return {name: (tensor.is_floating_point(), tuple(tensor.shape)) for name, tensor in network.state_dict().items()}
-
-
-def differences(expected: Layout, found: Layout) -> list[str]:
-    """One sentence part per name that is missing, left over or of another kind, in that order. Empty: they agree."""
-    missing = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
-    left_over = [f"{name} is left over" for name in sorted(found.keys() - expected.keys())]
-    other = [
-        f"{name} is {_described(found[name])}, expected {_described(expected[name])}"
-        for name in sorted(expected.keys() & found.keys())
-        if expected[name] != found[name]
-    ]
-    return missing + left_over + other
 
 
 def write_random_pack(
@@ -174,6 +154,8 @@ def _random_card(
         preprocessing=Preprocessing(
             clip_frames=sizes.clip_frames,
             content_size=sizes.content.input_size,
+            content_mean=sizes.content.mean,
+            content_std=sizes.content.std,
             style_size=sizes.style_encoder.input_size,
         ),
         calibration=None,
@@ -219,19 +201,11 @@ def _entry(part: Any) -> tuple[bool, tuple[int, ...]]:
     return part.get_dtype() in {"F64", "F32", "F16", "BF16"}, tuple(part.get_shape())
 
 
-def _described(entry: tuple[bool, tuple[int, ...]]) -> str:
-    floating, shape = entry
-    return f"{'floating' if floating else 'integer'} {list(shape)}"
-
-
 def _refuse_differences(pack: Pack, expected: Layout, found: Layout) -> None:
     found_out = differences(expected, found)
     if found_out:
-        more = len(found_out) - NAMED_DIFFERENCES
-        tail = f"; and {more} more" if more > 0 else ""
-        listing = "; ".join(found_out[:NAMED_DIFFERENCES])
         raise PackError(
-            f"The parameters of the pack {pack.card.folder} do not fit its card: {listing}{tail}.",
+            f"The parameters of the pack {pack.card.folder} do not fit its card: {listing(found_out)}.",
             differences=found_out,
         )
 

@@ -1,4 +1,4 @@
-"""One detector for the whole session: random compact weights on the CPU, with and without a made-up calibration."""
+"""One detector for the session: random weights, small size, on the CPU; with and without a made-up calibration."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from styleflow.detection.engine import Detector
-from styleflow.models.sizes import COMPACT
+from styleflow.models.sizes import SMALL
 from styleflow.models.weights import write_random_pack
 from styleflow.packs import Calibration, Pack, Training
 from styleflow.report import Thresholds
@@ -18,7 +18,7 @@ CALIBRATION = Calibration(method="platt", slope=2.0, intercept=0.5, thresholds=T
 
 @pytest.fixture(scope="session")
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
-    return write_random_pack(tmp_path_factory.mktemp("packs"), COMPACT, seed=7)
+    return write_random_pack(tmp_path_factory.mktemp("packs"), SMALL, seed=7)
 
 
 @pytest.fixture(scope="session")

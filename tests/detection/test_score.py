@@ -57,7 +57,8 @@ any_findings = st.builds(
     frames_judged=st.integers(0, 1000),
     tracks=st.lists(any_track, max_size=3).map(tuple),
 )
-any_calibration = st.one_of(st.none(), st.just(CALIBRATION))
+DOUBTFUL = CALIBRATION.model_copy(update={"abstain": (0.1, 0.3)})
+any_calibration = st.sampled_from([None, CALIBRATION, DOUBTFUL])
 finite = st.floats(-100, 100)
 
 
@@ -167,6 +168,19 @@ def test_less_than_a_tenth_of_the_planned_frames_is_too_thin(judged: int, thin: 
     assert reason_for(replace(GOOD, frames_planned=1000, frames_judged=judged)) == expected
 
 
+def logit_of(probability: float) -> float:
+    return (math.log(probability / (1 - probability)) + 0.5) / 1.5
+
+
+@pytest.mark.parametrize(("probability", "doubt"), [(0.09, False), (0.11, True), (0.29, True), (0.31, False)])
+def test_a_probability_in_the_band_of_abstention_is_ambiguous(probability: float, doubt: bool) -> None:
+    findings = only(replace(JUDGED, logits=(logit_of(probability),)))
+    expected = inconclusive(InconclusiveReason.AMBIGUOUS_EVIDENCE) if doubt else (Outcome.SCORED, None)
+
+    assert reason_for(findings, DOUBTFUL) == expected
+    assert reason_for(findings, CALIBRATION) == (Outcome.SCORED, None)
+
+
 def test_every_reason_of_the_closed_lists_can_be_reached() -> None:
     reached = {
         reason_for(replace(GOOD, has_video_stream=False))[1],
@@ -177,6 +191,7 @@ def test_every_reason_of_the_closed_lists_can_be_reached() -> None:
         reason_for(GOOD, None)[1],
         reason_for(only(TrackFindings(large_enough=True)))[1],
         reason_for(replace(GOOD, frames_judged=1))[1],
+        reason_for(only(replace(JUDGED, logits=(logit_of(0.2),))), DOUBTFUL)[1],
     }
 
     assert reached == set().union(*REASONS.values())

@@ -15,7 +15,7 @@ from styleflow.detection.engine import Detector
 from styleflow.models.checkpoints import Sources, Wishes, import_checkpoints
 from styleflow.models.detector import ClipOutput, StyleFlowDetector
 from styleflow.models.published import STAGE_TWO
-from styleflow.models.sizes import COMPACT
+from styleflow.models.sizes import SMALL
 from styleflow.packs import COMPONENTS, CONTENT_ONLY, Calibration, Pack, read_pack, write_card
 from styleflow.report import Outcome, Thresholds, VideoReport, report_from_json
 from tests.journeys.conftest import SAMPLES, Service
@@ -39,10 +39,10 @@ def claimed_calibrated(pack: Pack) -> Pack:
 def full_and_content_only(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pack, Pack]:
     """Both imported from checkpoints in their official layout; the content branch is the same."""
     home = tmp_path_factory.mktemp("imported")
-    files = write_checkpoints(home / "checkpoints", COMPACT, seed=5)
-    torch.save(content_only(official(STAGE_TWO, COMPACT, seed=5)), home / "ftcn.pth")
-    full = import_checkpoints(home / "packs", Sources(**files), COMPACT, Wishes(version="1", default=True))
-    content = import_checkpoints(home / "packs", Sources(stage_two=home / "ftcn.pth"), COMPACT, Wishes(version="1"))
+    files = write_checkpoints(home / "checkpoints", SMALL, seed=5)
+    torch.save(content_only(official(STAGE_TWO, SMALL, seed=5)), home / "ftcn.pth")
+    full = import_checkpoints(home / "packs", Sources(**files), SMALL, Wishes(version="1", default=True))
+    content = import_checkpoints(home / "packs", Sources(stage_two=home / "ftcn.pth"), SMALL, Wishes(version="1"))
     return claimed_calibrated(full.pack), claimed_calibrated(content.pack)
 
 

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from styleflow.models.detector import DetectorSizes, StyleFlowDetector
-from styleflow.models.sizes import ContentSizes, FlowLevel, StyleEncoderSizes, StyleGRUSizes, TransformerSizes
+from styleflow.models.sizes import (
+    ContentSizes,
+    FlowLevel,
+    MobileContentSizes,
+    StyleEncoderSizes,
+    StyleGRUSizes,
+    TransformerSizes,
+)
 from tests.models.named_values import filled, shapes_of
 
 TINY = DetectorSizes(
@@ -20,6 +27,9 @@ TINY = DetectorSizes(
     transformer=TransformerSizes(heads=2, head_width=5, mlp=12),
     clip_frames=8,
 )
+
+TINY_MOBILE = dataclasses.replace(TINY, content=MobileContentSizes(input_size=32, width=16))
+"""TINY with the other backbone, whose trunk has one size only."""
 
 
 def tiny(level: FlowLevel = "total") -> DetectorSizes:

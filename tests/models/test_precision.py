@@ -11,12 +11,12 @@ from torch import Tensor
 from styleflow.errors import ConfigurationError
 from styleflow.models.detector import ClipOutput, StyleFlowDetector
 from styleflow.models.precision import chosen_precision, has_bfloat16
-from styleflow.models.sizes import COMPACT, PAPER, DetectorSizes
+from styleflow.models.sizes import COMPACT, PAPER, SMALL, DetectorSizes
 from styleflow.models.style_gru import StyleGRU, last_states
 from styleflow.models.weights import load_detector, write_random_pack
 from styleflow.packs import Pack, read_pack, sha256_of, write_card
 from tests.models.named_values import drawn, filled, relative_error, shapes_of
-from tests.models.small_networks import TINY, random_clips
+from tests.models.small_networks import TINY, TINY_MOBILE, random_clips
 
 REDUCED_PAPER = dataclasses.replace(
     PAPER,
@@ -50,7 +50,7 @@ def judged(pack: Pack, clips: tuple[Tensor, Tensor], precision: str, *, serving:
 
 @needs_bfloat16
 @pytest.mark.parametrize("serving", [False, True])
-@pytest.mark.parametrize("sizes", [COMPACT, REDUCED_PAPER], ids=["compact", "reduced paper"])
+@pytest.mark.parametrize("sizes", [COMPACT, SMALL, REDUCED_PAPER], ids=["compact", "small", "reduced paper"])
 @pytest.mark.parametrize("seed", [7, 8])
 def test_bfloat16_moves_the_probability_by_at_most_a_hundredth(
     tmp_path: Path, seed: int, sizes: DetectorSizes, serving: bool
@@ -67,8 +67,9 @@ def test_bfloat16_moves_the_probability_by_at_most_a_hundredth(
 
 
 @needs_bfloat16
-def test_only_convolutions_and_the_grus_matrices_are_reduced(tmp_path: Path) -> None:
-    pack = write_random_pack(tmp_path, TINY, seed=3)
+@pytest.mark.parametrize("sizes", [TINY, TINY_MOBILE], ids=["resnet", "mobile"])
+def test_only_convolutions_and_the_grus_matrices_are_reduced(tmp_path: Path, sizes: DetectorSizes) -> None:
+    pack = write_random_pack(tmp_path, sizes, seed=3)
 
     state = load_detector(pack, "cpu", "bfloat16").state_dict()
 
@@ -78,6 +79,7 @@ def test_only_convolutions_and_the_grus_matrices_are_reduced(tmp_path: Path) -> 
         for name, value in state.items()
         if name.startswith("style_gru.gru.weight")
         or (name.startswith(("style_encoder.", "content.")) and value.dim() >= 4)
+        or (name.startswith(("content.trunk.", "content.projection.")) and name.endswith(".bias"))
         or (name.startswith(("style_encoder.styles.", "style_encoder.latlayer")) and ".linear." not in name)
         or name in _prelu_slopes(state)
     }

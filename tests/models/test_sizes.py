@@ -7,24 +7,89 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from styleflow.models.sizes import COMPACT, PAPER, DetectorSizes, FlowLevel, StyleEncoderSizes, size_name
-from tests.models.small_networks import TINY
+from styleflow.models.sizes import (
+    COMPACT,
+    PAPER,
+    SIZES,
+    SMALL,
+    ContentSizes,
+    DetectorSizes,
+    FlowLevel,
+    MobileContentSizes,
+    StyleEncoderSizes,
+    size_name,
+)
+from tests.models.small_networks import TINY, TINY_MOBILE
 
 
-@pytest.mark.parametrize("sizes", [COMPACT, PAPER, TINY])
+@pytest.mark.parametrize("sizes", [*SIZES.values(), TINY, TINY_MOBILE])
 def test_sizes_survive_the_card(sizes: DetectorSizes) -> None:
     assert DetectorSizes.from_json(json.loads(json.dumps(sizes.to_json()))) == sizes
 
 
 def test_a_misspelt_or_senseless_size_in_a_card_is_an_error() -> None:
-    misspelt = COMPACT.to_json()
+    misspelt = SMALL.to_json()
     misspelt["content"]["sterm"] = 3
-    negative = COMPACT.to_json()
+    negative = SMALL.to_json()
     negative["content"]["stem"] = -3
 
     for card in (misspelt, negative, {}, None):
         with pytest.raises(ValueError, match="validation error"):
             DetectorSizes.from_json(card)
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value"),
+    [
+        ("content", "stem", 0),
+        ("content", "stem", 3.0),
+        ("content", "stem", "3"),
+        ("content", "stem", True),
+        ("content", "inner", [1, 2]),
+        ("content", "backbone", "resnet"),
+        ("content", "backbone", ["mobilenet_v2"]),
+        ("content", "width", 128),
+        ("style_gru", "level", "highest"),
+        ("style_gru", "hidden", None),
+        ("style_encoder", "input_size", 64.5),
+    ],
+)
+def test_the_field_that_is_wrong_is_named(part: str, field: str, value: object) -> None:
+    card = SMALL.to_json()
+    card[part][field] = value
+
+    with pytest.raises(ValueError, match=rf"^validation error at {part}\.{field}: "):
+        DetectorSizes.from_json(card)
+
+
+def test_a_number_in_a_row_of_numbers_is_named_by_its_place() -> None:
+    card = SMALL.to_json()
+    card["content"]["inner"][2] = -1
+
+    with pytest.raises(ValueError, match=r"content\.inner\.2: must be a positive whole number, not -1$"):
+        DetectorSizes.from_json(card)
+
+
+def test_a_card_from_before_there_was_a_choice_of_backbones_means_the_resnet() -> None:
+    card = SMALL.to_json()
+    assert card["content"].pop("backbone") == "fully_temporal_resnet"
+
+    assert DetectorSizes.from_json(card) == SMALL
+
+
+def test_each_backbone_has_its_own_sizes_and_says_how_its_pictures_are_normalised() -> None:
+    content = {name: sizes.content for name, sizes in SIZES.items()}
+
+    assert [name for name, part in content.items() if isinstance(part, MobileContentSizes)] == ["compact"]
+    assert [name for name, part in content.items() if isinstance(part, ContentSizes)] == ["small", "paper"]
+    assert (content["compact"].mean, content["compact"].std) == ((0.5,) * 3, (0.5,) * 3)
+    assert content["small"].mean == content["paper"].mean == (0.485, 0.456, 0.406)
+    assert not {"mean", "std"} & COMPACT.to_json()["content"].keys()
+
+
+def test_the_small_size_differs_from_the_compact_one_in_its_content_branch_only() -> None:
+    assert dataclasses.replace(COMPACT, content=SMALL.content) == SMALL != COMPACT
+    assert COMPACT.content.width == SMALL.content.width
 
 
 def test_parts_that_do_not_fit_each_other_are_refused() -> None:
@@ -36,6 +101,8 @@ def test_parts_that_do_not_fit_each_other_are_refused() -> None:
         dataclasses.replace(COMPACT.style_encoder, input_size=100)
     with pytest.raises(ValueError, match="multiple of 16"):
         dataclasses.replace(COMPACT.content, input_size=100)
+    with pytest.raises(ValueError, match="multiple of 16"):
+        dataclasses.replace(SMALL.content, input_size=100)
 
 
 @given(counts=st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 12)))
@@ -65,7 +132,9 @@ def test_the_six_levels_read_the_published_styles(level: FlowLevel, read: slice)
 
 
 def test_sizes_are_named() -> None:
-    assert [size_name(sizes) for sizes in (COMPACT, PAPER, TINY)] == ["compact", "paper", "custom"]
+    named = (COMPACT, SMALL, PAPER, TINY, TINY_MOBILE)
+
+    assert [size_name(sizes) for sizes in named] == ["compact", "small", "paper", "custom", "custom"]
 
 
 def test_attention_from_style_to_content_needs_as_many_style_tokens_as_content_tokens() -> None:

@@ -9,7 +9,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from styleflow.cli.weights import app
-from styleflow.models.sizes import COMPACT
+from styleflow.models.sizes import SMALL
 from styleflow.packs import Catalog, read_pack, write_card
 from tests.models.official_states import content_only, official, write_checkpoints
 
@@ -57,12 +57,12 @@ def test_an_unknown_size_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_checkpoints(tmp_path_factory.mktemp("checkpoints"), COMPACT, seed=1)
+    return write_checkpoints(tmp_path_factory.mktemp("checkpoints"), SMALL, seed=1)
 
 
 def asked(packs: Path, files: dict[str, Path], *more: str) -> Result:
     named = [word for name, path in files.items() for word in (f"--{name.replace('_', '-')}", str(path))]
-    return invoked("import", "--directory", str(packs), "--size", "compact", *named, *more)
+    return invoked("import", "--directory", str(packs), "--size", "small", *named, *more)
 
 
 def test_import_makes_a_pack_that_verify_finds_good(tmp_path: Path, files: dict[str, Path]) -> None:
@@ -71,12 +71,23 @@ def test_import_makes_a_pack_that_verify_finds_good(tmp_path: Path, files: dict[
     assert done.exit_code == 0
     assert "The StyleGRU reads the level total." in done.output
     assert [row for row in ("pSp encoder", "StyleGRU", "stage 2") if row not in done.output] == []
-    assert Catalog(tmp_path).resolve("styleflow-compact@1").card.licences == ("theirs",)
+    assert Catalog(tmp_path).resolve("styleflow-small@1").card.licences == ("theirs",)
     verified = invoked("verify", "--directory", str(tmp_path), "--json")
     assert verified.exit_code == 0
     (row,) = json.loads(verified.output)["packs"]
     assert row["logit"] == pytest.approx(row["recorded"], rel=1e-5)
     assert row["error"] is None
+
+
+def test_a_size_without_a_published_layout_is_refused_and_those_with_one_are_named(
+    tmp_path: Path, files: dict[str, Path]
+) -> None:
+    done = asked(tmp_path, files, "--size", "compact")
+
+    assert done.exit_code == 2
+    assert "No checkpoints are published for the size compact" in done.output
+    assert "The sizes with a published layout are small and paper." in " ".join(done.output.split())
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_refused_import_exits_with_2_and_lists_every_difference(tmp_path: Path, files: dict[str, Path]) -> None:
@@ -109,7 +120,7 @@ def test_a_file_that_would_run_a_program_is_refused_by_the_command_too(tmp_path:
 def test_a_content_only_import_says_so_and_shows_as_such(tmp_path: Path) -> None:
     from styleflow.models.published import STAGE_TWO
 
-    torch.save(content_only(official(STAGE_TWO, COMPACT)), tmp_path / "ftcn.pth")
+    torch.save(content_only(official(STAGE_TWO, SMALL)), tmp_path / "ftcn.pth")
 
     done = asked(tmp_path / "packs", {"stage_two": tmp_path / "ftcn.pth"}, "--version", "1")
 

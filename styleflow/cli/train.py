@@ -1,0 +1,162 @@
+"""`styleflow train`: from videos to a pack. Needs styleflow[lab]."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from styleflow.errors import PackError, StyleFlowError
+
+BAD_INPUT = 2
+OUT_OF_TIME = 3
+
+app = typer.Typer(help="Prepare videos, train the network, and make a pack of what was learnt.", no_args_is_help=True)
+
+Store = Annotated[Path, typer.Option("--store", help="The folder of the prepared store.")]
+RecipeFile = Annotated[Path, typer.Argument(help="A recipe, as those in recipes/.")]
+Out = Annotated[Path, typer.Option("--out", help="The folder of the run.")]
+Packs = Annotated[Path, typer.Option("--packs-directory", help="The folder of all packs.")]
+
+
+@app.command()
+def prepare(
+    manifest: Annotated[Path, typer.Argument(help="CSV of `styleflow datasets scan`.")],
+    store: Store,
+    landmark_weights: Annotated[Path, typer.Option(help="Folder of the 68-point landmark network's two files.")],
+    size: Annotated[
+        str, typer.Option(help="Network whose pictures are prepared: compact, small or paper.")
+    ] = "compact",
+    photos: Annotated[Path | None, typer.Option(help="Folder of portraits, for the style encoder and swaps.")] = None,
+    split: Annotated[list[str] | None, typer.Option(help="Splits to prepare; repeatable. Default: train.")] = None,
+    clips: Annotated[int, typer.Option(min=1, help="Clips of 32 frames per video.")] = 4,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
+    most_gb: Annotated[float, typer.Option(min=0.01, help="Stop when the store has grown to this.")] = 50.0,
+) -> None:
+    """Decode, track, align and keep the clips of every video. What is there already is not made again."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the workers, which inherit it
+    from styleflow.datasets.manifest import Manifest
+    from styleflow.models.sizes import SIZES
+    from styleflow.training.geometry import Geometry
+    from styleflow.training.prepare import Preparation, Prepared
+    from styleflow.training.prepare_set import photo_sources, prepare_set, sources_of
+    from styleflow.training.store import Store as OpenStore
+
+    troubles: list[Prepared] = []
+    with _errors_as_exit(), _bar() as bar:
+        listed = Manifest.from_csv(manifest)
+        if size not in SIZES:
+            raise PackError(f"there is no size {size}; known are {', '.join(SIZES)}")
+        made = OpenStore.create(store, Geometry(SIZES[size].content.input_size), listed.sha256)
+        sources = [*sources_of(listed, split or ["train"]), *(photo_sources(photos) if photos else [])]
+        task = bar.add_task("preparing", total=len(sources))
+
+        def told(result: Prepared) -> None:
+            bar.advance(task)
+            if result.trouble:
+                troubles.append(result)
+
+        wish = Preparation(clips_per_video=clips)
+        prepare_set(sources, made, landmark_weights, wish, workers=workers, most_bytes=int(most_gb * 1e9), told=told)
+    console = Console()
+    for trouble in troubles:
+        console.print(f"left out: {trouble.key}: {trouble.trouble}", soft_wrap=True, markup=False)
+    console.print(f"{len(sources) - len(troubles)} of {len(sources)} sources are in the store")
+
+
+@app.command()
+def run(
+    recipe: RecipeFile,
+    store: Store,
+    out: Out,
+    starting_weights: Annotated[
+        Path | None, typer.Option(help="Folded MobileNetV2 (safetensors); from scratch without.")
+    ] = None,
+    step: Annotated[list[str] | None, typer.Option(help="Only this step; repeatable.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1; auto takes a GPU if there is one.")] = "auto",
+    stop_after_seconds: Annotated[float, typer.Option(min=0, help="Then leave a checkpoint; exit code 3.")] = math.inf,
+) -> None:
+    """Train the recipe's steps in order. What is finished is not run again; what was interrupted goes on."""
+    from styleflow.training.__main__ import main
+
+    arguments = [str(recipe), "--store", str(store), "--out", str(out)]
+    arguments += ["--stop-after-seconds", str(stop_after_seconds)]
+    arguments += ["--starting-weights", str(starting_weights)] if starting_weights else []
+    arguments += ["--device", device] if device != "auto" else []
+    arguments += ["--steps", *step] if step else []
+    raise typer.Exit(main(arguments))
+
+
+@app.command()
+def pack(
+    recipe: RecipeFile,
+    out: Out,
+    packs: Packs,
+    name: Annotated[str, typer.Option(help="Of the pack.")],
+    version: Annotated[str, typer.Option(help="Of the pack.")],
+    statement: Annotated[str, typer.Option(help="What was trained, on what, and where it was measured.")],
+    starting_weights: Annotated[Path | None, typer.Option(help="Named in the card with their SHA-256.")] = None,
+    licence: Annotated[list[str] | None, typer.Option(help="For the card; repeatable.")] = None,
+) -> None:
+    """Make a pack of a finished run. It has no calibration yet: measure it, then `train calibrate`."""
+    from styleflow.packs import Source, sha256_of
+    from styleflow.training.packing import PackWish, write_trained_pack
+    from styleflow.training.recipe import Recipe
+
+    with _errors_as_exit():
+        began = (
+            (Source(name=starting_weights.name, sha256=sha256_of(starting_weights), components=("content",)),)
+            if (starting_weights)
+            else ()
+        )
+        wish = PackWish(
+            name=name, version=version, statement=statement, sources=began, licences=tuple(licence or ("MIT",))
+        )
+        made = write_trained_pack(packs, out, Recipe.read(recipe), wish)
+    Console().print(f"{made.card.model}  sha256 {made.card.weights.sha256}", soft_wrap=True)
+
+
+@app.command()
+def calibrate(
+    model: Annotated[str, typer.Argument(help="name@version of the pack that was measured.")],
+    calibration: Annotated[Path, typer.Option(help="calibration.json of `styleflow evaluate --calibrate`.")],
+    packs: Packs,
+    version: Annotated[str, typer.Option(help="Of the calibrated pack.")],
+    default: Annotated[bool, typer.Option("--default", help="Serve it as styleflow@default.")] = False,
+) -> None:
+    """Copy a pack under another version, with the calibration that was measured."""
+    from pydantic import ValidationError
+
+    from styleflow.packs import Calibration, Catalog
+    from styleflow.training.packing import calibrated_pack
+
+    with _errors_as_exit():
+        try:
+            proposed = json.loads(calibration.read_text(encoding="utf-8"))
+            measured = Calibration.model_validate(proposed["calibration"] | {"abstain": proposed["abstain"]})
+        except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+            raise PackError(f"{calibration.name} holds no calibration: {error}") from error
+        made = calibrated_pack(packs, Catalog(packs).resolve(model), measured, version, default=default)
+    Console().print(f"{made.card.model}  calibrated by {measured.method} on {measured.measured_on}", soft_wrap=True)
+
+
+def _bar() -> Progress:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    return Progress(*columns, console=Console(stderr=True))
+
+
+@contextmanager
+def _errors_as_exit() -> Iterator[None]:
+    try:
+        yield
+    except StyleFlowError as error:
+        Console(stderr=True).print(f"{error.code}: {error}", style="red", soft_wrap=True, markup=False)
+        raise typer.Exit(BAD_INPUT) from error

@@ -1,0 +1,58 @@
+"""Training where there is nothing but torch, numpy and safetensors:
+
+    python -m styleflow.training RECIPE --store STORE --out OUT --starting-weights FILE [--steps encoder frames ...]
+
+The same as `styleflow train run`. Exit code 3 where time ran out: call again to go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from styleflow.errors import StyleFlowError
+from styleflow.training.recipe import Recipe
+from styleflow.training.run import STEPS, Run
+from styleflow.training.store import Store
+
+OUT_OF_TIME = 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the steps; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m styleflow.training")
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--starting-weights", type=Path)
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--stop-after-seconds", type=float, default=math.inf)
+    asked = parser.parse_args(arguments)
+    if asked.threads:
+        torch.set_num_threads(asked.threads)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    try:
+        run = Run(
+            Recipe.read(asked.recipe),
+            Store.open(asked.store),
+            asked.out,
+            load_file(asked.starting_weights) if asked.starting_weights else None,
+            torch.device(asked.device),
+            asked.stop_after_seconds,
+            say=lambda line: print(line, flush=True),  # noqa: T201  # this is a door
+        )
+        return 0 if all(run.step(name) for name in asked.steps) else OUT_OF_TIME
+    except StyleFlowError as error:
+        print(f"{error.code}: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

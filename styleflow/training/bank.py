@@ -1,0 +1,134 @@
+"""The store's clips in memory, and which of them a run may learn from: identities are never split."""
+
+from __future__ import annotations
+
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from styleflow.training.chance import Chance
+from styleflow.training.store import Store, StoredVideo
+
+
+@dataclass(frozen=True, eq=False)
+class BankedVideo:
+    """One video's clips."""
+
+    key: str
+    label: str
+    identity: str
+    generator: str
+    pair: str
+    clips: tuple[NDArray[np.uint8], ...]
+    """Each (T, W, W, 3)."""
+    landmarks: tuple[NDArray[np.float32], ...]
+    """Each (T, 68, 2)."""
+
+    @property
+    def fake(self) -> bool:
+        return self.label == "fake"
+
+    def clip(self, index: int, frames: slice) -> tuple[Tensor, Tensor]:
+        """Frames of a clip as [T,3,W,W] float32 in 0..1, and their landmarks [T,68,2]."""
+        pixels = torch.from_numpy(self.clips[index][frames]).permute(0, 3, 1, 2).float() / 255
+        return pixels, torch.from_numpy(self.landmarks[index][frames])
+
+
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """Videos and photos in memory, with the draws that training needs."""
+
+    videos: tuple[BankedVideo, ...]
+    photos: tuple[BankedVideo, ...] = ()
+    by_key: dict[str, BankedVideo] = field(init=False)
+    reals: dict[str, list[BankedVideo]] = field(init=False)
+    """By identity."""
+    fakes: dict[str, dict[str, list[BankedVideo]]] = field(init=False)
+    """By generator and identity."""
+
+    def __post_init__(self) -> None:
+        reals: defaultdict[str, list[BankedVideo]] = defaultdict(list)
+        fakes: defaultdict[str, defaultdict[str, list[BankedVideo]]] = defaultdict(lambda: defaultdict(list))
+        for video in self.videos:
+            (fakes[video.generator][video.identity] if video.fake else reals[video.identity]).append(video)
+        object.__setattr__(self, "by_key", {video.key: video for video in self.videos})
+        object.__setattr__(self, "reals", dict(reals))
+        object.__setattr__(self, "fakes", {generator: dict(found) for generator, found in fakes.items()})
+
+    def where(self, keep: Callable[[BankedVideo], bool]) -> Bank:
+        """The part of the videos for which `keep` holds; all photos stay."""
+        return Bank(tuple(video for video in self.videos if keep(video)), self.photos)
+
+    def real(self, chance: Chance) -> BankedVideo:
+        """A real video, every identity equally likely."""
+        return chance.one_of(self.reals[chance.one_of(sorted(self.reals))])
+
+    def fake(self, chance: Chance) -> BankedVideo:
+        """A generated video, every generator equally likely, and every identity within it."""
+        of_generator = self.fakes[chance.one_of(sorted(self.fakes))]
+        return chance.one_of(of_generator[chance.one_of(sorted(of_generator))])
+
+    def other_face(self, chance: Chance, than: str) -> tuple[BankedVideo, int]:
+        """A clip or photo of somebody else."""
+        if self.photos and chance.happens(0.5):
+            return chance.one_of(self.photos), 0
+        strangers = [identity for identity in sorted(self.reals) if identity != than] or sorted(self.reals)
+        video = chance.one_of(self.reals[chance.one_of(strangers)])
+        return video, chance.whole(0, len(video.clips))
+
+
+def banked(store: Store, *, splits: Iterable[str] = ("train",)) -> Bank:
+    """Everything of the splits, decoded; a clip of 32 frames of 252 px takes 6 MB."""
+    wanted = set(splits)
+    videos = (read(video) for video in store.videos if video.facts.split in wanted and video.clips)
+    return Bank(tuple(videos), tuple(read(photo) for photo in store.photos))
+
+
+def read(video: StoredVideo) -> BankedVideo:
+    facts = video.facts
+    return BankedVideo(
+        facts.key,
+        facts.label,
+        facts.identity,
+        facts.generator,
+        facts.pair,
+        tuple(video.frames(index) for index in range(video.clips)),
+        tuple(video.landmarks(index) for index in range(video.clips)),
+    )
+
+
+def folds_of(bank: Bank, folds: int) -> dict[str, int]:
+    """The fold of every identity. Each generator's identities, and those with real videos alone, are dealt out evenly.
+
+    The order within each is that of a checksum of the name, so that no alphabet decides.
+    """
+    strata: defaultdict[str, set[str]] = defaultdict(set)
+    for video in bank.videos:
+        strata[video.generator].add(video.identity)
+    dealt: dict[str, int] = {}
+    for generator in sorted(strata, reverse=True):
+        fresh = [identity for identity in strata[generator] if identity not in dealt]
+        for identity in sorted(fresh, key=lambda name: zlib.crc32(name.encode())):
+            counts = [sum(1 for name in strata[generator] if dealt.get(name) == fold) for fold in range(folds)]
+            dealt[identity] = counts.index(min(counts))
+    return dealt
+
+
+def held_back(bank: Bank, fold: int, folds: int) -> tuple[Bank, Bank]:
+    """(to learn from, to judge by): identities of the fold are only in the second."""
+    dealt = folds_of(bank, folds)
+    return (
+        bank.where(lambda video: dealt[video.identity] != fold),
+        bank.where(lambda video: dealt[video.identity] == fold),
+    )
+
+
+def without_generators(bank: Bank, generators: Sequence[str]) -> Bank:
+    """Without the fakes of some generators."""
+    return bank.where(lambda video: not video.fake or video.generator not in generators)

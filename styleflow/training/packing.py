@@ -1,0 +1,100 @@
+"""What a run learnt becomes a pack, and a pack that was measured becomes a calibrated one."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from styleflow.components import COMPONENTS
+from styleflow.errors import PackError
+from styleflow.models.sizes import size_name
+from styleflow.models.weights import write_pack
+from styleflow.packs import (
+    Calibration,
+    Pack,
+    PackCard,
+    Preprocessing,
+    Source,
+    Training,
+    WeightsFile,
+    read_pack,
+    write_card,
+)
+from styleflow.training.recipe import Recipe
+from styleflow.training.run import NETWORK, sizes_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackWish:
+    """What the card says that the run does not know."""
+
+    name: str
+    version: str
+    statement: str
+    """What was trained, on what, how; the domain in which it was measured."""
+    default: bool = False
+    sources: tuple[Source, ...] = ()
+    """Starting weights, data."""
+    licences: tuple[str, ...] = ("MIT",)
+
+
+def write_trained_pack(packs: Path, out: Path, recipe: Recipe, wish: PackWish) -> Pack:
+    """The finished run in `out` as a pack without calibration: its jobs end inconclusive until it is measured.
+
+    Raises PackError where the run is not finished, or a pack of that name and version is there.
+    """
+    network = out / NETWORK
+    if not network.exists():
+        raise PackError("The run is not finished: there is no network to pack.")
+    sizes = sizes_of(recipe)
+
+    def describe(weights: WeightsFile) -> PackCard:
+        return PackCard(
+            name=wish.name,
+            version=wish.version,
+            default=wish.default,
+            size=size_name(sizes),
+            sizes=sizes.to_json(),
+            components=COMPONENTS,
+            weights=weights,
+            preprocessing=Preprocessing(
+                clip_frames=sizes.clip_frames,
+                content_size=sizes.content.input_size,
+                content_mean=sizes.content.mean,
+                content_std=sizes.content.std,
+                style_size=sizes.style_encoder.input_size,
+            ),
+            calibration=None,
+            training=Training(trained=True, statement=wish.statement, seed=recipe.seed),
+            sources=wish.sources,
+            licences=wish.licences,
+            created=datetime.now(UTC).replace(microsecond=0),
+        )
+
+    _refuse_existing(packs, f"{wish.name}-{wish.version}")
+    return read_pack(write_pack(packs, load_file(network), describe))
+
+
+def calibrated_pack(packs: Path, pack: Pack, calibration: Calibration, version: str, *, default: bool) -> Pack:
+    """A copy of the pack under another version, with the calibration. Raises PackError where that version is there."""
+    card = pack.card.model_copy(update={"version": version, "default": default})
+    # checked as a whole again: what is calibrated must have been trained
+    card = PackCard.model_validate(card.model_dump() | {"calibration": calibration.model_dump()})
+    _refuse_existing(packs, card.folder)
+    with tempfile.TemporaryDirectory(prefix=".making-", dir=packs) as scratch:
+        made = Path(scratch) / card.folder
+        made.mkdir()
+        shutil.copyfile(pack.weights_path, made / card.weights.file)
+        write_card(card, made)
+        made.rename(packs / card.folder)
+    return read_pack(packs / card.folder)
+
+
+def _refuse_existing(packs: Path, folder: str) -> None:
+    if (packs / folder).exists():
+        raise PackError(f"There is a pack {folder} already.")

@@ -1,0 +1,258 @@
+"""A recipe's steps in order, each resumable, each leaving what the next one needs.
+
+    <out>/<step>/                    the step's checkpoint and logs (loop.py)
+    <out>/<step>.safetensors         what the step learnt, once it is finished; a finished step is not run again
+    <out>/network.safetensors        after the last: every parameter of the served network, under its names in a pack
+
+Torch, numpy, safetensors and the standard library are all that is imported.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from styleflow.errors import ConfigurationError
+from styleflow.models.detector import StyleFlowDetector
+from styleflow.models.mobile_content import MobileContentNetwork, load_trunk
+from styleflow.models.sizes import SIZES, DetectorSizes
+from styleflow.models.style_gru import StyleGRUClassifier
+from styleflow.training import stage_one, stage_two
+from styleflow.training.bank import Bank, banked, held_back, without_generators
+from styleflow.training.batches import Batch, BatchMix, Framing, drawn_batch
+from styleflow.training.chance import Chance
+from styleflow.training.content_stage import FrameHeads, FrameTrainee
+from styleflow.training.judging import paired_accuracy, separation, video_scores
+from styleflow.training.loop import Fitted, LoopWish, Numbers, Trainee, fit
+from styleflow.training.recipe import Recipe
+from styleflow.training.reservoir import Reservoir
+from styleflow.training.store import Store
+from styleflow.training.style_encoder import train_style_encoder
+
+STEPS = ("encoder", "frames", "stage_one", "stage_two")
+JUDGED_BATCHES = 12
+NETWORK = "network.safetensors"
+
+
+def sizes_of(recipe: Recipe) -> DetectorSizes:
+    """The network that the recipe trains. Raises ConfigurationError."""
+    try:
+        return DetectorSizes.from_json(recipe.sizes) if recipe.sizes else SIZES[recipe.size]
+    except (ValueError, KeyError) as error:
+        raise ConfigurationError(f"the recipe {recipe.name} describes no network: {error}") from error
+
+
+@dataclass(eq=False)
+class Run:
+    """One recipe on one store."""
+
+    recipe: Recipe
+    store: Store
+    out: Path
+    starting_weights: Mapping[str, Tensor] | None = None
+    """Folded ImageNet weights of MobileNetV2, as `models.mobile_content.load_trunk` takes them; None: from scratch."""
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    stop_after_seconds: float = math.inf
+    say: Callable[[str], None] = lambda _: None
+    began: float = field(default_factory=time.monotonic)
+
+    @cached_property
+    def sizes(self) -> DetectorSizes:
+        """Raises ConfigurationError for a recipe that names or describes no network."""
+        return sizes_of(self.recipe)
+
+    @cached_property
+    def banks(self) -> tuple[Bank, Bank]:
+        """(to learn from, to judge by)."""
+        chosen = self.recipe.selection
+        bank = banked(self.store)
+        if chosen.held_back < 0:
+            return without_generators(bank, chosen.without_generators), bank.where(lambda _: False)
+        learn, judge = held_back(bank, chosen.held_back, chosen.folds)
+        return without_generators(learn, chosen.without_generators), judge
+
+    @cached_property
+    def framing(self) -> Framing:
+        return Framing(self.store.geometry, self.sizes.style_encoder.input_size)
+
+    def step(self, name: str) -> bool:
+        """Run one step, unless it is finished. False where time ran out before it was."""
+        if self.finished(name):
+            return True
+        torch.manual_seed(self.recipe.seed)
+        self.say(f"step {name}")
+        return {"encoder": self._encoder, "frames": self._frames, "stage_one": self._one, "stage_two": self._two}[
+            name
+        ]()
+
+    def finished(self, name: str) -> bool:
+        return self._result(name).exists()
+
+    def _result(self, name: str) -> Path:
+        return self.out / f"{name}.safetensors"
+
+    def learnt(self, name: str) -> dict[str, Tensor]:
+        """What a finished step left."""
+        return load_file(self._result(name))
+
+    def _fit(self, name: str, trainee: Trainee, loop: LoopWish) -> Fitted:
+        wish = replace(loop, seed=loop.seed + self.recipe.seed)
+        return fit(
+            trainee,
+            self.out / name,
+            wish,
+            device=self.device,
+            stop_after_seconds=self._seconds_left(),
+            say=self.say,
+        )
+
+    def _seconds_left(self) -> float:
+        return max(0.0, self.stop_after_seconds - (time.monotonic() - self.began))
+
+    def _leave(self, name: str, state: Mapping[str, Tensor]) -> None:
+        whole = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
+        unfinished = self.out / f"{name}.part"
+        save_file(whole, unfinished)
+        os.replace(unfinished, self._result(name))
+
+    def _draw(self, bank: Bank, mix: BatchMix) -> Callable[[Chance], Batch]:
+        return lambda chance: drawn_batch(bank, mix, self.framing, chance, self.device)
+
+    def _encoder(self) -> bool:
+        trunk = self._pretrained().trunk
+        trunk.eval().requires_grad_(False).to(self.device)
+        trained = train_style_encoder(
+            self.store,
+            self.out / "encoder",
+            replace(self.recipe.encoder, encoder=self.sizes.style_encoder),
+            features=trunk.early,
+            device=self.device,
+            stop_after_seconds=self._seconds_left(),
+            say=self.say,
+        )
+        if trained.finished:
+            self._leave("encoder", trained.encoder.state_dict())
+        return trained.finished
+
+    def _frames(self) -> bool:
+        step = self.recipe.frames
+        content = self._pretrained()
+        learn, judge = self.banks
+        trainee = FrameTrainee(
+            content,
+            FrameHeads(self.sizes.content.width),
+            self._draw(learn, step.mix),
+            patch_weight=step.patch_weight,
+            pair_weight=step.pair_weight,
+        )
+
+        def score(batch: Batch) -> Tensor:
+            return trainee.logits(batch.content)[1].mean(dim=1)
+
+        drawn = replace(step.mix, generated=0.0, swaps=0.0)
+        trainee.judge_by = lambda: self._figures(judge, drawn, score)
+        done = self._fit("frames", trainee, step.loop).finished
+        if done:
+            self._leave("frames", content.state_dict())
+            self._leave("frame_heads", trainee.heads.state_dict())
+        return done
+
+    def _figures(self, bank: Bank, mix: BatchMix, score: Callable[[Batch], Tensor]) -> Numbers:
+        if not bank.reals:
+            return {}
+        paired = paired_accuracy(bank, mix, self.framing, score, batches=JUDGED_BATCHES, seed=99)
+        found = {**paired, **separation(list(video_scores(bank, mix, self.framing, score)))}
+        # of the two figures neither alone says enough; where the fold has no pair of both kinds the first stands alone
+        return found | {"goal": (found["paired"] + found.get("auc", found["paired"])) / 2}
+
+    def _one(self) -> bool:
+        step = self.recipe.stage_one
+        detector = self._detector("encoder")
+        sizes = self.sizes
+        network = StyleGRUClassifier(
+            features=sizes.flow_features,
+            hidden=sizes.style_gru.hidden,
+            head_hidden=step.head_hidden,
+            steps=sizes.flow_steps,
+            layers=sizes.style_gru.layers,
+        )
+        learn, judge = self.banks
+        make = stage_one.round_of(self._draw(learn, step.mix), detector.style_flow, step.reservoir.batches_per_round)
+        reservoir = Reservoir(
+            make, step.loop.seed + self.recipe.seed, step.reservoir.rounds, step.reservoir.steps_per_round
+        )
+
+        def score(batch: Batch) -> Tensor:
+            rows = stage_one.flow_rows(batch, detector.style_flow)
+            return torch.as_tensor(network(rows["flow"].float().to(self.device))[0].squeeze(1).cpu())
+
+        drawn = replace(step.mix, generated=0.0, swaps=0.0)
+        trainee = stage_one.StageOneTrainee(
+            network, reservoir, step.triplets, judge_by=lambda: self._figures(judge, drawn, score)
+        )
+        done = self._fit("stage_one", trainee, step.loop).finished
+        if done:
+            self._leave("stage_one", network.state_dict())
+        return done
+
+    def _two(self) -> bool:
+        step = self.recipe.stage_two
+        detector = self._detector("encoder", "frames", "stage_one")
+        detector.content.get_submodule("trunk").requires_grad_(step.train_trunk)
+        detector.content.get_submodule("projection").requires_grad_(step.train_trunk)
+        learn, judge = self.banks
+        draw = self._draw(learn, step.mix)
+        if step.train_trunk:
+            content = self.sizes.content
+            mean, std = (torch.tensor(values, device=self.device) for values in (content.mean, content.std))
+            source = stage_two.drawn_each_step(draw, detector, mean, std)
+        else:
+            make = stage_two.rows_round(draw, detector, step.reservoir.batches_per_round)
+            seed = step.loop.seed + self.recipe.seed
+            reservoir = Reservoir(make, seed, step.reservoir.rounds, step.reservoir.steps_per_round)
+            source = stage_two.from_reservoir(reservoir, step.pairs)
+        trainee = stage_two.StageTwoTrainee(detector, source, step.with_style, step.pair_weight)
+
+        def score(batch: Batch) -> Tensor:
+            rows = stage_two.pooled_rows(batch, detector)
+            return trainee.logits({name: column.to(self.device) for name, column in rows.items()}).cpu()
+
+        drawn = replace(step.mix, generated=0.0, swaps=0.0)
+        trainee.judge_by = lambda: self._figures(judge, drawn, score)
+        done = self._fit("stage_two", trainee, step.loop).finished
+        if done:
+            self._leave("stage_two", trainee.module.state_dict())
+            self._leave("network", detector.state_dict())
+        return done
+
+    def _pretrained(self) -> MobileContentNetwork:
+        content = self._detector().content
+        assert isinstance(content, MobileContentNetwork)
+        if self.starting_weights is not None:
+            load_trunk(content, self.starting_weights)
+        return content
+
+    def _detector(self, *steps: str) -> StyleFlowDetector:
+        """The network with what the steps learnt, in eval mode; the style branch frozen."""
+        detector = StyleFlowDetector(self.sizes).to(self.device)
+        into: dict[str, nn.Module] = {
+            "encoder": detector.style_encoder,
+            "frames": detector.content,
+            "stage_one": detector.style_gru,
+        }
+        for name in steps:
+            state = {key: value for key, value in self.learnt(name).items() if not key.startswith("dense.")}
+            into[name].load_state_dict(state)
+        detector.eval()
+        detector.style_encoder.requires_grad_(False)
+        detector.style_gru.requires_grad_(False)
+        return detector

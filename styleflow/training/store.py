@@ -1,0 +1,172 @@
+"""What preparation leaves and training reads: a folder of aligned clips with landmarks, and of photos.
+
+    <store>/store.json                   version, geometry, what each file came from
+    <store>/clips/<key>.safetensors      one video: clips as blocks (frame_codec.py), landmarks, facts in the header
+    <store>/photos/<key>.safetensors     photos, each a clip of one frame
+
+A file appears whole or not at all, so preparation resumes by looking what is there. Only torch's companions numpy and
+safetensors are needed to read it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from styleflow.errors import StyleFlowError
+from styleflow.training import frame_codec
+from styleflow.training.geometry import Geometry
+
+STORE_VERSION = 1
+INDEX = "store.json"
+LANDMARKS = 68
+
+
+class StoreError(StyleFlowError):
+    """The prepared store cannot be read, or was made for other sizes."""
+
+    code: ClassVar[str] = "store_unusable"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoFacts:
+    """What training must know of a video besides its pixels; all of it from the manifest."""
+
+    key: str
+    """Names the file in the store: letters, digits, `-`, `_` and `.`."""
+    label: str
+    """`real` or `fake`."""
+    identity: str
+    generator: str = ""
+    pair: str = ""
+    """Key of the real partner; empty where there is none."""
+    split: str = "train"
+    source_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class StoredVideo:
+    """One file of the store; pixels are read when asked for."""
+
+    path: Path
+    facts: VideoFacts
+    clips: int
+    frames_per_clip: int
+    wide_size: int
+
+    def frames(self, clip: int) -> NDArray[np.uint8]:
+        """(T, W, W, 3) RGB of a clip. Raises StoreError."""
+        with _opened(self.path) as file:
+            block = file.get_tensor(f"clip.{clip}").tobytes()
+        try:
+            return frame_codec.decode(block, (self.frames_per_clip, self.wide_size, self.wide_size))
+        except ValueError as error:
+            raise StoreError(f"clip {clip} of {self.path.name} is damaged: {error}") from error
+
+    def landmarks(self, clip: int) -> NDArray[np.float32]:
+        """(T, 68, 2), x and y in pixels of the frames."""
+        with _opened(self.path) as file:
+            return np.asarray(file.get_tensor("landmarks")[clip], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Store:
+    """A prepared folder."""
+
+    directory: Path
+    geometry: Geometry
+    data_version: str
+    """SHA-256 of the manifest that it was prepared from."""
+
+    @classmethod
+    def create(cls, directory: Path, geometry: Geometry, data_version: str) -> Self:
+        """Begin a store, or go on with one of the same geometry. Raises StoreError for another."""
+        if (directory / INDEX).exists():
+            found = cls.open(directory)
+            if found.geometry != geometry:
+                raise StoreError(f"the store holds pictures for a content size of {found.geometry.content_size} px")
+        for folder in ("clips", "photos"):
+            (directory / folder).mkdir(parents=True, exist_ok=True)
+        index = {"version": STORE_VERSION, "geometry": asdict(geometry), "data_version": data_version}
+        _write(directory / INDEX, json.dumps(index, indent=2).encode())
+        return cls(directory, geometry, data_version)
+
+    @classmethod
+    def open(cls, directory: Path) -> Self:
+        """Raises StoreError where there is no store, or one of another version."""
+        try:
+            index = json.loads((directory / INDEX).read_text())
+            if index["version"] != STORE_VERSION:
+                raise StoreError(f"the store has version {index['version']}, expected {STORE_VERSION}: prepare again")
+            return cls(directory, Geometry(**index["geometry"]), str(index["data_version"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{directory.name} is no prepared store: {error}") from error
+
+    @cached_property
+    def videos(self) -> tuple[StoredVideo, ...]:
+        """By key. Raises StoreError for a damaged file."""
+        return self._read("clips")
+
+    @cached_property
+    def photos(self) -> tuple[StoredVideo, ...]:
+        return self._read("photos")
+
+    def path_of(self, key: str, folder: str = "clips") -> Path:
+        return self.directory / folder / f"{key}.safetensors"
+
+    def write(
+        self,
+        facts: VideoFacts,
+        clips: Sequence[NDArray[np.uint8]],
+        landmarks: Sequence[NDArray[np.float32]],
+        folder: str = "clips",
+    ) -> Path:
+        """Keep the clips (each (T, W, W, 3)) and landmarks (each (T, 68, 2)) of one video; T is the same for all."""
+        blocks = {f"clip.{i}": np.frombuffer(frame_codec.encode(clip), dtype=np.uint8) for i, clip in enumerate(clips)}
+        frames = len(clips[0]) if clips else 0
+        points = np.asarray(landmarks, dtype=np.float16).reshape(len(clips), frames, LANDMARKS, 2)
+        header = {name: str(value) for name, value in asdict(facts).items()}
+        header |= {"clips": str(len(clips)), "frames_per_clip": str(frames)}
+        path = self.path_of(facts.key, folder)
+        unfinished = path.with_suffix(f".{os.getpid()}.part")
+        save_file(blocks | {"landmarks": points}, unfinished, metadata=header)
+        os.replace(unfinished, path)
+        return path
+
+    def _read(self, folder: str) -> tuple[StoredVideo, ...]:
+        paths = sorted((self.directory / folder).glob("*.safetensors"))
+        return tuple(read_video(path, self.geometry.wide_size) for path in paths)
+
+
+def read_video(path: Path, wide_size: int) -> StoredVideo:
+    """The header of one file. Raises StoreError."""
+    with _opened(path) as file:
+        header: Mapping[str, str] = file.metadata() or {}
+    try:
+        facts = VideoFacts(**{field.name: header[field.name] for field in fields(VideoFacts)})
+        return StoredVideo(path, facts, int(header["clips"]), int(header["frames_per_clip"]), wide_size)
+    except (KeyError, ValueError) as error:
+        raise StoreError(f"{path.name} in the store lacks its facts: {error}") from error
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="np")
+    except (SafetensorError, OSError) as error:
+        raise StoreError(f"{path.name} in the store cannot be read: {error}") from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    unfinished = path.with_suffix(f".{os.getpid()}.part")
+    unfinished.write_bytes(content)
+    os.replace(unfinished, path)

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+
+from styleflow.training.bank import Bank, banked, folds_of, held_back, without_generators
+from styleflow.training.chance import Chance
+from styleflow.training.geometry import Geometry
+from styleflow.training.store import Store
+from tests.training.drawn_store import write_drawn
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Bank:
+    store = Store.create(tmp_path_factory.mktemp("store"), Geometry(16), "drawn")
+    write_drawn(store, people=8)
+    return banked(Store.open(store.directory))
+
+
+def test_no_identity_is_on_both_sides_of_a_fold(bank: Bank) -> None:
+    for fold in range(3):
+        learn, judge = held_back(bank, fold, 3)
+
+        assert not {video.identity for video in learn.videos} & {video.identity for video in judge.videos}
+        assert len(learn.videos) + len(judge.videos) == len(bank.videos)
+
+
+def test_every_fold_has_some_of_every_generator(bank: Bank) -> None:
+    for fold in range(4):
+        assert set(held_back(bank, fold, 4)[1].fakes) == {"swapper", "talker"}
+
+
+def test_an_identity_keeps_its_fold_whoever_deals(bank: Bank) -> None:
+    assert folds_of(bank, 4) == folds_of(Bank(tuple(reversed(bank.videos))), 4)
+
+
+def test_a_fake_stays_with_the_original_that_it_was_made_of(bank: Bank) -> None:
+    learn, _ = held_back(bank, 0, 4)
+
+    assert all(video.pair in learn.by_key for video in learn.videos if video.pair)
+
+
+def test_every_person_is_drawn_as_often_as_any_other(bank: Bank) -> None:
+    chance = Chance.seeded(0)
+    drawn = [bank.real(chance).identity for _ in range(800)]
+
+    counts = {identity: drawn.count(identity) for identity in set(drawn)}
+    assert len(counts) == 8
+    assert max(counts.values()) < 2 * min(counts.values())
+
+
+def test_another_face_is_somebody_elses(bank: Bank) -> None:
+    chance = Chance.seeded(0)
+
+    others = [bank.other_face(chance, "person-3")[0] for _ in range(100)]
+
+    assert {video.identity for video in others} > {"photo-0", "photo-1", "person-0"}
+    assert "person-3" not in {video.identity for video in others}
+
+
+def test_a_generator_can_be_left_out(bank: Bank) -> None:
+    assert set(without_generators(bank, ["talker"]).fakes) == {"swapper"}

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from styleflow.errors import ConfigurationError
+from styleflow.training.recipe import Recipe
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_recipe_that_is_shipped_can_be_read(path: Path) -> None:
+    recipe = Recipe.read(path)
+
+    assert recipe.name == path.stem
+    assert recipe.frames.mix.frames >= 1
+
+
+def written(tmp_path: Path, old: str, new: str) -> Path:
+    text = (RECIPES / "compact.toml").read_text()
+    assert old in text
+    path = tmp_path / "recipe.toml"
+    path.write_text(text.replace(old, new, 1))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("patch_weight", "patch_wait", "there is no 'patch_wait'"),
+        ("seed = 0", "seed = 'nought'", "seed must be int"),
+        ("folds = 5", "folds = 5.5", "folds must be int"),
+        ("[stage_one]", "[stage_three]", "there is no 'stage_three'"),
+        ('name = "compact"\n', "", "'name' is missing"),
+        ('name = "compact"', 'name = "compact', "cannot be read"),
+    ],
+)
+def test_a_recipe_that_is_wrong_is_refused_with_what_and_where(tmp_path: Path, old: str, new: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        Recipe.read(written(tmp_path, old, new))
+
+
+def test_a_whole_number_will_do_for_a_fraction(tmp_path: Path) -> None:
+    assert Recipe.read(written(tmp_path, "patch_weight = 1.0", "patch_weight = 2")).frames.patch_weight == 2.0

@@ -1,0 +1,127 @@
+"""All steps on a drawn store at tiny sizes: what is learnt, what is left behind, what an interruption costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from styleflow.errors import ConfigurationError
+from styleflow.models.detector import StyleFlowDetector
+from styleflow.training.geometry import Geometry
+from styleflow.training.run import NETWORK, STEPS, Run, sizes_of
+from styleflow.training.store import Store
+from tests.training.drawn_store import write_drawn
+from tests.training.tiny_recipe import TINY_TRAINED, tiny_recipe
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    store = Store.create(tmp_path_factory.mktemp("store"), Geometry(TINY_TRAINED.content.input_size), "drawn")
+    write_drawn(store)
+    return Store.open(store.directory)
+
+
+@pytest.fixture(scope="module")
+def finished(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = Run(tiny_recipe(), store, tmp_path_factory.mktemp("run"))
+    assert all(run.step(name) for name in STEPS)
+    return run
+
+
+def test_what_is_left_is_every_parameter_of_the_served_network(finished: Run) -> None:
+    state = load_file(finished.out / NETWORK)
+
+    StyleFlowDetector(TINY_TRAINED).load_state_dict(state, strict=True)
+    assert all(torch.isfinite(value).all() for value in state.values() if value.is_floating_point())
+
+
+def test_stage_two_leaves_the_style_branch_as_stage_one_left_it(finished: Run) -> None:
+    state, gru = load_file(finished.out / NETWORK), finished.learnt("stage_one")
+
+    for name in ("hidden_state", "gru.weight_ih_l0", "bn.running_var"):
+        assert torch.equal(state[f"style_gru.{name}"], gru[name])
+
+
+def test_stage_two_teaches_the_style_attention_which_began_at_zero(finished: Run) -> None:
+    assert load_file(finished.out / NETWORK)["style_attention.lp.weight"].abs().max() > 0
+
+
+def test_a_finished_step_is_not_run_again(finished: Run) -> None:
+    said: list[str] = []
+    again = Run(finished.recipe, finished.store, finished.out, say=said.append)
+
+    assert all(again.step(name) for name in STEPS)
+    assert said == []
+
+
+def test_a_run_that_is_out_of_time_goes_on_and_ends_as_the_other(finished: Run, store: Store, tmp_path: Path) -> None:
+    stopped = Run(finished.recipe, store, tmp_path, stop_after_seconds=0.0)
+    assert not stopped.step("frames")
+
+    assert Run(finished.recipe, store, tmp_path).step("frames")
+
+    expected, found = finished.learnt("frames"), load_file(tmp_path / "frames.safetensors")
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_without_style_the_same_training_is_deaf(finished: Run, store: Store, tmp_path: Path) -> None:
+    for name in ("encoder", "frames", "stage_one"):
+        (tmp_path / f"{name}.safetensors").write_bytes((finished.out / f"{name}.safetensors").read_bytes())
+    deaf = replace(finished.recipe, stage_two=replace(finished.recipe.stage_two, with_style=False))
+
+    assert Run(deaf, store, tmp_path).step("stage_two")
+
+    assert not load_file(tmp_path / NETWORK)["style_attention.lp.weight"].any()
+
+
+def test_the_trunk_can_learn_along(finished: Run, store: Store, tmp_path: Path) -> None:
+    for name in ("encoder", "frames", "stage_one"):
+        (tmp_path / f"{name}.safetensors").write_bytes((finished.out / f"{name}.safetensors").read_bytes())
+    two = finished.recipe.stage_two
+    whole = replace(
+        finished.recipe,
+        stage_two=replace(two, train_trunk=True, loop=replace(two.loop, steps=2), mix=replace(two.mix, pairs=2)),
+    )
+
+    assert Run(whole, store, tmp_path).step("stage_two")
+
+    name = "content.trunk.conv00.weight"
+    assert not torch.equal(load_file(tmp_path / NETWORK)[name], load_file(finished.out / NETWORK)[name])
+
+
+def test_a_recipe_that_describes_no_network_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="describes no network"):
+        sizes_of(replace(tiny_recipe(), sizes={"content": 3}))
+    with pytest.raises(ConfigurationError, match="describes no network"):
+        sizes_of(replace(tiny_recipe(), sizes={}, size="enormous"))
+
+
+def test_training_asks_for_nothing_but_torch_numpy_and_safetensors() -> None:
+    absent = [
+        "pydantic",
+        "cv2",
+        "av",
+        "structlog",
+        "rich",
+        "typer",
+        "sklearn",
+        "scipy",
+        "PIL",
+        "tensorboard",
+        "torchvision",
+    ]
+    program = "import sys\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in absent)
+
+    done = subprocess.run(
+        [sys.executable, "-c", program + "import styleflow.training.__main__, styleflow.training.run"],
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from styleflow.training.geometry import Geometry
+from styleflow.training.store import INDEX, Store, StoreError, VideoFacts
+from tests.training.drawn_store import drawn_clip, drawn_landmarks, write_drawn
+
+GEOMETRY = Geometry(16)
+
+
+def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+    store = Store.create(tmp_path, GEOMETRY, "v1")
+    facts = VideoFacts(key="a", label="fake", identity="ann", generator="gen", pair="b", source_sha256="0" * 64)
+    clip, marks = drawn_clip(1, GEOMETRY.wide_size), drawn_landmarks(GEOMETRY.wide_size)
+
+    store.write(facts, [clip, clip], [marks, marks])
+
+    (video,) = Store.open(tmp_path).videos
+    assert (video.facts, video.clips) == (facts, 2)
+    assert np.abs(video.frames(1).astype(int) - clip).mean() <= 4
+    np.testing.assert_allclose(video.landmarks(0), marks, rtol=2e-3)
+
+
+def test_a_store_goes_on_where_it_was_and_refuses_other_sizes(tmp_path: Path) -> None:
+    write_drawn(Store.create(tmp_path, GEOMETRY, "v1"))
+
+    again = Store.create(tmp_path, GEOMETRY, "v2")
+
+    assert len(again.videos) > 1
+    with pytest.raises(StoreError, match="content size of 16 px"):
+        Store.create(tmp_path, Geometry(32), "v2")
+
+
+def test_a_folder_that_is_no_store_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no prepared store"):
+        Store.open(tmp_path)
+    (tmp_path / INDEX).write_text(json.dumps({"version": 99, "geometry": {"content_size": 16}, "data_version": ""}))
+    with pytest.raises(StoreError, match="version 99"):
+        Store.open(tmp_path)
+
+
+def test_a_file_that_was_cut_off_is_named(tmp_path: Path) -> None:
+    store = Store.create(tmp_path, GEOMETRY, "v1")
+    path = write_drawn(store)[0]
+    path.write_bytes(path.read_bytes()[:100])
+
+    with pytest.raises(StoreError, match=path.name):
+        _ = Store.open(tmp_path).videos
+
+
+def test_nothing_unfinished_is_left_beside_a_file(tmp_path: Path) -> None:
+    write_drawn(Store.create(tmp_path, GEOMETRY, "v1"))
+
+    assert not list(tmp_path.rglob("*.part"))
