@@ -118,14 +118,14 @@ def fit(
             if progress.step % wish.log_every == 0:
                 log.write(progress.step, numbers | {"seconds": time.monotonic() - began}, say)
             if wish.judge_every and progress.step % wish.judge_every == 0:
-                progress.judged(_judged(trainee, progress), wish.patience, log, say)
+                progress.judged(_judged(trainee, progress), module, wish.patience, log, say)
             if time.monotonic() - saved > wish.save_every_seconds:
                 progress.save(out / CHECKPOINT, module, optimiser)
                 saved = time.monotonic()
         progress.save(out / CHECKPOINT, module, optimiser)
         found = _judged(trainee, progress)
         log.write(progress.step, found, say)
-    module.load_state_dict(progress.kept())
+    module.load_state_dict(progress.kept() or module.state_dict())
     return Fitted(progress.step, True, found)
 
 
@@ -228,18 +228,20 @@ class _Progress:
             else:
                 self.average[name].copy_(value)
 
-    def judged(self, found: Numbers, patience: int, log: _Log, say: Callable[[str], None]) -> None:
+    def judged(
+        self, found: Numbers, module: nn.Module, patience: int, log: _Log, say: Callable[[str], None]
+    ) -> None:
         log.write(self.step, found, say)
         goal = found.get("goal", -math.inf)
         if patience and goal > self.best_goal:
             self.best_goal, self.worse = goal, 0
-            self.best = {name: value.clone() for name, value in self.average.items()}
+            self.best = {name: value.clone() for name, value in (self.average or module.state_dict()).items()}
         elif patience:
             self.worse += 1
             self.stopped = self.worse >= patience
 
     def kept(self) -> dict[str, Tensor]:
-        """The parameters to go on with: the best that was judged, else the average."""
+        """The parameters to go on with: the best that was judged, else the average; empty where none is kept."""
         return self.best or self.average
 
 

@@ -135,6 +135,7 @@ class Run:
             self.out / "encoder",
             replace(self.recipe.encoder, encoder=self.sizes.style_encoder),
             features=trunk.early,
+            held_back={video.identity for video in self.banks[1].videos},
             device=self.device,
             stop_after_seconds=self._seconds_left(),
             say=self.say,

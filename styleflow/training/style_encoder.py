@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -54,7 +54,7 @@ class EncoderTraining:
     encoder_rate: float = 0.5
     """The encoder's learning rate, in parts of the generator's."""
     held_back: float = 0.1
-    """Share of the identities that are judged by and never learnt from."""
+    """Share of the identities that are judged by and never learnt from, where the caller does not name them."""
 
     def __post_init__(self) -> None:
         encoder, generator = self.encoder, self.generator
@@ -126,17 +126,26 @@ def train_style_encoder(
     wish: EncoderTraining,
     *,
     features: Features | None = None,
+    held_back: Collection[str] | None = None,
     device: torch.device | str = "cpu",
     stop_after_seconds: float = math.inf,
     say: Callable[[str], None] = lambda _: None,
 ) -> TrainedEncoder:
     """Train from the folder's checkpoint, or from the start, until the steps or the time are used up.
 
-    `features` adds a perceptual loss; it must be on the device, and is not trained. The returned encoder is the
+    `features` adds a perceptual loss; it must be on the device, and is not trained. `held_back` names the identities
+    that are judged by and never learnt from. The returned encoder is the
     average, on the CPU, in eval mode, its batch norms settled. Raises StoreError, TrainingDiverged, and ValueError for
     a store without pictures.
     """
-    learnt, judged = style_pictures(store, wish.encoder.input_size).held_back(wish.held_back)
+    pictures = style_pictures(store, wish.encoder.input_size)
+    if held_back is None:
+        learnt, judged = pictures.held_back(wish.held_back)
+    else:
+        learnt, judged = (
+            pictures.where(lambda name: name not in held_back),
+            pictures.where(lambda name: name in held_back),
+        )
     trainee = EncoderTrainee(wish, learnt, judged, features)
     fitted = fit(trainee, out, wish.loop, device=device, stop_after_seconds=stop_after_seconds, say=say)
     return kept(trainee, out, fitted.step, finished=fitted.finished)

@@ -91,6 +91,14 @@ def test_time_that_runs_out_leaves_a_checkpoint_to_go_on_from(tmp_path: Path) ->
     assert fit(Line(), tmp_path, WISH).finished
 
 
+def test_without_an_average_the_last_parameters_are_kept(tmp_path: Path) -> None:
+    line = Line()
+
+    fit(line, tmp_path, LoopWish(steps=300, learning_rate=0.05, weight_decay=0.0, average=0.0))
+
+    assert parameters(line) == pytest.approx([2.0, 1.0], abs=0.05)
+
+
 def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
     class Diverging(Line):
         def loss(self, drawn: Tensor) -> tuple[Tensor, Numbers]:
