@@ -31,9 +31,7 @@ def list_layouts() -> None:
 def scan(
     layout: Annotated[str, typer.Argument(help="One of `styleflow datasets list`.")],
     root: Annotated[Path, typer.Argument(help="The data set's folder, or the CSV.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Write the manifest here; its paths then start at its folder.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the manifest here, with paths from there.")] = None,
     compression: Annotated[str, typer.Option(help="FaceForensics++: c0, c23 or c40.")] = "c23",
     split: Annotated[list[str] | None, typer.Option(help="Only these splits; repeatable.")] = None,
     licence: Annotated[str | None, typer.Option(help="Written to every line.")] = None,

@@ -32,9 +32,9 @@ def prepare(
     manifest: Annotated[Path, typer.Argument(help="CSV of `styleflow datasets scan`.")],
     store: Store,
     landmark_weights: Annotated[Path, typer.Option(help="Folder of the 68-point landmark network's two files.")],
-    size: Annotated[
-        str, typer.Option(help="Network whose pictures are prepared: compact, small or paper.")
-    ] = "compact",
+    recipe: Annotated[
+        Path | None, typer.Option(help="Whose network's pictures are prepared; else the compact one's.")
+    ] = None,
     photos: Annotated[Path | None, typer.Option(help="Folder of portraits, for the style encoder and swaps.")] = None,
     split: Annotated[list[str] | None, typer.Option(help="Splits to prepare; repeatable. Default: train.")] = None,
     clips: Annotated[int, typer.Option(min=1, help="Clips of 32 frames per video.")] = 4,
@@ -44,18 +44,19 @@ def prepare(
     """Decode, track, align and keep the clips of every video. What is there already is not made again."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the workers, which inherit it
     from styleflow.datasets.manifest import Manifest
-    from styleflow.models.sizes import SIZES
+    from styleflow.models.sizes import COMPACT
     from styleflow.training.geometry import Geometry
     from styleflow.training.prepare import Preparation, Prepared
     from styleflow.training.prepare_set import photo_sources, prepare_set, sources_of
+    from styleflow.training.recipe import Recipe
+    from styleflow.training.run import sizes_of
     from styleflow.training.store import Store as OpenStore
 
     troubles: list[Prepared] = []
     with _errors_as_exit(), _bar() as bar:
         listed = Manifest.from_csv(manifest)
-        if size not in SIZES:
-            raise PackError(f"there is no size {size}; known are {', '.join(SIZES)}")
-        made = OpenStore.create(store, Geometry(SIZES[size].content.input_size), listed.sha256)
+        sizes = sizes_of(Recipe.read(recipe)) if recipe else COMPACT
+        made = OpenStore.create(store, Geometry(sizes.content.input_size), listed.sha256)
         sources = [*sources_of(listed, split or ["train"]), *(photo_sources(photos) if photos else [])]
         task = bar.add_task("preparing", total=len(sources))
 
@@ -93,6 +94,35 @@ def run(
     arguments += ["--device", device] if device != "auto" else []
     arguments += ["--steps", *step] if step else []
     raise typer.Exit(main(arguments))
+
+
+@app.command("held-back")
+def held_back(
+    manifest: Annotated[Path, typer.Argument(help="The manifest that the store was prepared from.")],
+    recipe: RecipeFile,
+    store: Store,
+    out: Annotated[Path, typer.Option(help="Write the manifest here.")],
+) -> None:
+    """Write the manifest of the people whom the recipe holds back: what early stopping saw, and what calibrates."""
+    from dataclasses import replace
+
+    from styleflow.datasets.manifest import Manifest
+    from styleflow.training.bank import folds_of
+    from styleflow.training.recipe import Recipe
+    from styleflow.training.store import Store as OpenStore
+
+    with _errors_as_exit():
+        chosen, listed = Recipe.read(recipe).selection, Manifest.from_csv(manifest)
+        opened = OpenStore.open(store)
+        dealt = folds_of((video.facts for video in opened.videos if video.facts.split == "train"), chosen.folds)
+        kept = tuple(
+            entry
+            for entry in listed.entries
+            if entry.split == "train" and dealt.get(entry.identity) == chosen.held_back
+        )
+        out.write_text(replace(listed, entries=kept).moved_to(out.parent).to_csv(), encoding="utf-8")
+    people = len({entry.identity for entry in kept})
+    Console().print(f"{len(kept)} videos of {people} people are held back")
 
 
 @app.command()

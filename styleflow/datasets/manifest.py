@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -36,7 +37,7 @@ class ManifestEntry:
     """One video."""
 
     path: PurePosixPath
-    """Relative to the manifest's root."""
+    """From the manifest's root; absolute, or with `..`, where the videos lie elsewhere."""
     label: Label
     identity: str
     """The person, or the source video where no person is named."""
@@ -96,12 +97,8 @@ class Manifest:
         return Counter((entry.split, entry.label, entry.generator or "") for entry in self.entries)
 
     def moved_to(self, folder: Path) -> Manifest:
-        """The same videos, named from another folder above them. Raises DatasetError where it is not above."""
-        try:
-            prefix = self.root.resolve().relative_to(folder.resolve())
-        except ValueError as error:
-            raise DatasetError("a manifest must lie in the data set's folder or above it") from error
-        base = PurePosixPath(prefix.as_posix())
+        """The same videos, named from another folder."""
+        base = PurePosixPath(Path(os.path.relpath(self.root.resolve(), folder.resolve())).as_posix())
         entries = tuple(
             replace(entry, path=base / entry.path, pair=(base / entry.pair).as_posix() if entry.pair else None)
             for entry in self.entries
@@ -124,11 +121,8 @@ def _entry(row: Mapping[str, str | None], line: int, dataset: str) -> ManifestEn
             f"line {line} of the manifest: the label must be one of {', '.join(LABELS)} and the split one of "
             f"{', '.join(SPLITS)}, not {values['label']!r} and {values['split']!r}"
         )
-    path = PurePosixPath(values["file"])
-    if path.is_absolute() or ".." in path.parts:
-        raise DatasetError(f"line {line} of the manifest: {values['file']!r} leads out of the manifest's folder")
     return ManifestEntry(
-        path=path,
+        path=PurePosixPath(values["file"]),
         label=values["label"],
         identity=values["identity"],
         split=values["split"],

@@ -6,6 +6,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -103,13 +104,23 @@ def read(video: StoredVideo) -> BankedVideo:
     )
 
 
-def folds_of(bank: Bank, folds: int) -> dict[str, int]:
+class Made(Protocol):
+    """Whose video it is, and what made it."""
+
+    @property
+    def identity(self) -> str: ...
+
+    @property
+    def generator(self) -> str: ...
+
+
+def folds_of(videos: Iterable[Made], folds: int) -> dict[str, int]:
     """The fold of every identity. Each generator's identities, and those with real videos alone, are dealt out evenly.
 
     The order within each is that of a checksum of the name, so that no alphabet decides.
     """
     strata: defaultdict[str, set[str]] = defaultdict(set)
-    for video in bank.videos:
+    for video in videos:
         strata[video.generator].add(video.identity)
     dealt: dict[str, int] = {}
     for generator in sorted(strata, reverse=True):
@@ -122,7 +133,7 @@ def folds_of(bank: Bank, folds: int) -> dict[str, int]:
 
 def held_back(bank: Bank, fold: int, folds: int) -> tuple[Bank, Bank]:
     """(to learn from, to judge by): identities of the fold are only in the second."""
-    dealt = folds_of(bank, folds)
+    dealt = folds_of(bank.videos, folds)
     return (
         bank.where(lambda video: dealt[video.identity] != fold),
         bank.where(lambda video: dealt[video.identity] == fold),

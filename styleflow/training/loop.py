@@ -228,9 +228,7 @@ class _Progress:
             else:
                 self.average[name].copy_(value)
 
-    def judged(
-        self, found: Numbers, module: nn.Module, patience: int, log: _Log, say: Callable[[str], None]
-    ) -> None:
+    def judged(self, found: Numbers, module: nn.Module, patience: int, log: _Log, say: Callable[[str], None]) -> None:
         log.write(self.step, found, say)
         goal = found.get("goal", -math.inf)
         if patience and goal > self.best_goal:

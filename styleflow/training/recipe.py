@@ -119,6 +119,8 @@ def built(kind: type[Value], values: Mapping[str, Any], where: str) -> Value:
 
 
 def _value(kind: Any, value: Any, where: str) -> Any:
+    if kind is Any:
+        return value
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
             raise ConfigurationError(f"{where} must be a table")

@@ -69,8 +69,6 @@ def test_other_columns_are_ignored_and_the_folder_names_the_set(tmp_path: Path) 
         (["a.mp4,train,real,,ann,1", ",train,real,,bob,1"], "line 3 of the manifest has no file"),
         (["a.mp4,train,genuine,,ann,1"], "line 2 of the manifest: the label must be one of real, fake"),
         (["a.mp4,dev,real,,ann,1"], "the split one of train, validation, test"),
-        (["../a.mp4,train,real,,ann,1"], "leads out of the manifest's folder"),
-        (["/etc/a.mp4,train,real,,ann,1"], "leads out of the manifest's folder"),
     ],
 )
 def test_what_is_wrong_is_refused_with_what_and_where(tmp_path: Path, lines: list[str], told: str) -> None:
@@ -92,10 +90,9 @@ def test_a_fake_whose_maker_is_not_named_has_an_unknown_one(tmp_path: Path) -> N
     assert read(tmp_path, "a.mp4,train,fake,,ann,1").entries[0].generator == "unknown"
 
 
-def test_a_manifest_can_be_written_above_its_set_and_nowhere_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("folder", "name"), [(".", "set/a.mp4"), ("other", "../set/a.mp4"), ("set", "a.mp4")])
+def test_a_manifest_can_lie_anywhere(tmp_path: Path, folder: str, name: str) -> None:
     (tmp_path / "set").mkdir()
     manifest = read(tmp_path / "set", "a.mp4,train,real,,ann,1")
 
-    assert manifest.moved_to(tmp_path).entries[0].path == PurePosixPath("set/a.mp4")
-    with pytest.raises(DatasetError, match="in the data set's folder or above it"):
-        manifest.moved_to(tmp_path / "set" / "below")
+    assert manifest.moved_to(tmp_path / folder).entries[0].path == PurePosixPath(name)

@@ -30,7 +30,7 @@ def test_every_fold_has_some_of_every_generator(bank: Bank) -> None:
 
 
 def test_an_identity_keeps_its_fold_whoever_deals(bank: Bank) -> None:
-    assert folds_of(bank, 4) == folds_of(Bank(tuple(reversed(bank.videos))), 4)
+    assert folds_of(bank.videos, 4) == folds_of(reversed(bank.videos), 4)
 
 
 def test_a_fake_stays_with_the_original_that_it_was_made_of(bank: Bank) -> None:

@@ -6,6 +6,8 @@ import pytest
 
 from styleflow.errors import ConfigurationError
 from styleflow.training.recipe import Recipe
+from styleflow.training.run import sizes_of
+from tests.training.tiny_recipe import TINY_TRAINED, tiny_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -40,6 +42,10 @@ def written(tmp_path: Path, old: str, new: str) -> Path:
 def test_a_recipe_that_is_wrong_is_refused_with_what_and_where(tmp_path: Path, old: str, new: str, told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
         Recipe.read(written(tmp_path, old, new))
+
+
+def test_a_network_of_other_sizes_can_be_described() -> None:
+    assert sizes_of(tiny_recipe()) == TINY_TRAINED
 
 
 def test_a_whole_number_will_do_for_a_fraction(tmp_path: Path) -> None:

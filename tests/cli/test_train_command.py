@@ -1,0 +1,130 @@
+"""The whole lab over its command line, on drawn videos: prepare, train, pack, measure, calibrate, serve."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from styleflow.datasets.manifest import Manifest
+from styleflow.detection.analyze import analyze
+from styleflow.detection.engine import Detector
+from styleflow.packs import Catalog
+from styleflow.report import Outcome
+from tests.media import canvas, face_picture, paste, write_video
+from tests.training.test_landmarks import drawn_bytes, drawn_entries, write
+from tests.training.tiny_recipe import TEXT
+
+FACES = ("anitalker-aiface3.mp4", "anitalker-aiface4.mp4")
+PEOPLE = 6
+
+
+def styleflow(*arguments: object, code: int = 0) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "styleflow.cli.main", *map(str, arguments)], capture_output=True, text=True
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+def draw_set(folder: Path) -> None:
+    """People are one of two faces on a ground of their own; every fake is its real video with a green cast."""
+    lines = ["file,split,label,generator,identity,pair"]
+    for number in range(PEOPLE):
+        split = "train" if number < PEOPLE - 2 else "validation"
+        for label in ("real", "fake"):
+            name = f"{label}-{number}.mp4"
+            pictures = []
+            for frame in range(40):
+                ground = canvas(320, 240, (40 * number, 90, 120))
+                picture = paste(ground, face_picture(FACES[number % 2]), 60 + frame % 20, 20, 200)
+                if label == "fake":
+                    picture = picture.copy()
+                    picture[..., 1] = 255 - (255 - picture[..., 1]) // 2
+                pictures.append(picture)
+            write_video(folder / name, iter(pictures), rate=25)
+            made = ("drawn", f"real-{number}.mp4") if label == "fake" else ("", "")
+            lines.append(f"{name},{split},{label},{made[0]},person-{number},{made[1]}")
+    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("lab")
+    for name in ("videos", "landmarks", "packs"):
+        (home / name).mkdir()
+    draw_set(home / "videos")
+    entries = drawn_entries()
+    write(home / "landmarks", entries, drawn_bytes(entries))
+    (home / "tiny.toml").write_text(TEXT)
+    return home
+
+
+def prepared(lab: Path) -> str:
+    return styleflow(
+        "train", "prepare", lab / "videos" / "manifest.csv", "--store", lab / "store", "--landmark-weights",
+        lab / "landmarks", "--clips", 1, "--workers", 1, "--recipe", lab / "tiny.toml",
+    )  # fmt: skip
+
+
+def test_from_videos_to_a_served_pack(lab: Path) -> None:
+    manifest, packs, run = lab / "videos" / "manifest.csv", lab / "packs", lab / "run"
+
+    assert "8 of 8 sources are in the store" in prepared(lab)
+    training = ("train", "run", lab / "tiny.toml", "--store", lab / "store", "--out", run, "--device", "cpu")
+    styleflow(*training, "--stop-after-seconds", 0, code=3)
+    styleflow(*training)
+    styleflow(
+        "train", "pack", lab / "tiny.toml", "--out", run, "--packs-directory", packs, "--name", "tiny",
+        "--version", "raw", "--statement", "drawn faces",
+    )  # fmt: skip
+    held = styleflow(
+        "train", "held-back", manifest, lab / "tiny.toml", "--store", lab / "store", "--out", lab / "held.csv"
+    )
+    assert "of 2 people are held back" in held
+    assert {entry.split for entry in Manifest.from_csv(lab / "held.csv").entries} == {"train"}
+
+    styleflow(
+        "evaluate", manifest, "--split", "validation", "--model", "tiny@raw", "--packs-directory",
+        packs, "--out", lab / "measured", "--resamples", 20, "--device", "cpu", "--skip-bad",
+    )  # fmt: skip
+    report = json.loads((lab / "measured" / "evaluation.json").read_text())
+    pack = Catalog(packs).resolve("tiny@raw")
+    assert pack.card.weights.sha256 in json.dumps(report)
+    assert (pack.card.calibration, pack.card.training.trained) == (None, True)
+
+    proposal = {
+        "calibration": {
+            "method": "platt",
+            "slope": 1.0,
+            "intercept": 0.0,
+            "thresholds": {"policy": "drawn", "weak": 0.5, "suspicious": 0.6, "strong": 0.7},
+            "measured_on": "drawn faces",
+        },
+        "abstain": None,
+    }
+    (lab / "calibration.json").write_text(json.dumps(proposal))
+    styleflow(
+        "train", "calibrate", "tiny@raw", "--calibration", lab / "calibration.json", "--packs-directory", packs,
+        "--version", "1", "--default",
+    )  # fmt: skip
+    served = analyze(lab / "videos" / "real-0.mp4", Detector.load(Catalog(packs).resolve("styleflow@default")))
+    assert served.outcome is Outcome.SCORED
+    assert served.pipeline.model == "tiny@1"
+
+
+def test_what_is_wrong_is_one_sentence_and_exit_code_2(lab: Path, tmp_path: Path) -> None:
+    for arguments in (
+        ("run", tmp_path / "nothing.toml", "--store", tmp_path, "--out", tmp_path / "o"),
+        ("run", lab / "tiny.toml", "--store", tmp_path, "--out", tmp_path / "o"),
+        ("pack", lab / "tiny.toml", "--out", tmp_path, "--packs-directory", tmp_path, "--name", "a", "--version", "1",
+         "--statement", "none"),
+    ):  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", "styleflow.cli.main", "train", *map(str, arguments)], capture_output=True, text=True
+        )
+        assert done.returncode == 2, done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
