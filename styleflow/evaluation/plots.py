@@ -78,6 +78,7 @@ def robustness_plot(table: Table) -> str:
             axes.plot(*zip(*known, strict=True), color=colour, label=str(name), marker="o", markersize=4)
     axes.axhline(0.5, color="#999999", linestyle="--", linewidth=1)
     axes.set_xlabel("severity")
+    axes.set_xticks(range(6))
     axes.set_ylabel("video AUC")
     return _svg(figure, axes)
 

@@ -109,7 +109,9 @@ def report_to_html(report: EvaluationReport) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, interval=interval, why=why, is_numeric=is_numeric, data_uri=data_uri)
+    environment.filters.update(
+        number=number, interval=interval, why=why, footnotes=footnotes, is_numeric=is_numeric, data_uri=data_uri
+    )
     return environment.get_template(TEMPLATE).render(report=report, provenance=asdict(report.provenance))
 
 
@@ -127,12 +129,24 @@ def interval(cell: Cell) -> str:
     return f"{cell.low:.3f} to {cell.high:.3f}"
 
 
+def footnotes(table: Table) -> dict[str, str]:
+    """Everything that is missing about the table's cells, each said once, with a letter for the cells."""
+    said = dict.fromkeys(reason for row in table.rows for cell in row if (reason := why(cell)))
+    return {reason: _letter(place) for place, reason in enumerate(said)}
+
+
 def why(cell: Cell) -> str:
-    """What is missing about a cell, and how many resamples were dropped."""
+    """What is missing about a cell."""
     if not isinstance(cell, Measured):
         return ""
-    dropped = f"{cell.dropped} resamples did not define it" if cell.dropped and cell.low is not None else ""
+    dropped = "some resamples did not define it and were dropped" if cell.dropped and cell.low is not None else ""
     return "; ".join(part for part in (cell.why or "", dropped) if part)
+
+
+def _letter(place: int) -> str:
+    """a to z, then aa, ab and so on."""
+    first, last = divmod(place, 26)
+    return (_letter(first - 1) if first else "") + chr(ord("a") + last)
 
 
 def is_numeric(cell: Cell) -> bool:

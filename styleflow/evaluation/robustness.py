@@ -69,7 +69,9 @@ def robustness_table(predictions: Sequence[Prediction], sampler: Sampler) -> Tab
     """AUC per perturbation and severity. `predictions` carry the name of what was done to their video."""
     severities = range(1, len(SEVERITIES["blocks"]) + 1)
     rows: list[tuple[Cell, ...]] = [(REFERENCE, _auc(_of(predictions, REFERENCE), sampler), *["-"] * len(severities))]
-    for name in PERTURBATIONS:
+    done = {line.perturbation for line in predictions}
+    run = [name for name in PERTURBATIONS if done & {perturbation_name(name, severity) for severity in severities}]
+    for name in run:
         cells = [_auc(_of(predictions, perturbation_name(name, severity)), sampler) for severity in severities]
         rows.append((name, "-", *cells))
     return Table(

@@ -16,6 +16,7 @@ from styleflow.evaluation.predictions import Prediction, video_scores
 from styleflow.evaluation.report import (
     EvaluationReport,
     Provenance,
+    footnotes,
     interval,
     number,
     plain_rows,
@@ -24,7 +25,7 @@ from styleflow.evaluation.report import (
     why,
     write_report,
 )
-from styleflow.evaluation.tables import Sampler
+from styleflow.evaluation.tables import Sampler, Table
 from tests.evaluation.made_predictions import predictions, scored, subject
 
 PROVENANCE = Provenance(
@@ -151,8 +152,19 @@ def test_a_cell_reads_as_number_and_interval_or_as_a_dash_and_a_reason() -> None
     good = Measured(value=0.5, low=0.25, high=0.75, dropped=3)
     missing = Measured.missing("no fake video")
 
-    assert (number(good), interval(good), why(good)) == ("0.500", "0.250 to 0.750", "3 resamples did not define it")
+    assert (number(good), interval(good), why(good)) == (
+        "0.500",
+        "0.250 to 0.750",
+        "some resamples did not define it and were dropped",
+    )
     assert (number(missing), interval(missing), why(missing)) == ("-", "", "no fake video")
+
+
+def test_each_reason_is_said_once_below_its_table_and_cells_carry_its_letter() -> None:
+    cells = [Measured.missing(reason) for reason in ("no fake video", "not run", "no fake video")]
+    table = Table(key="k", title="t", note="n", columns=("a", "b", "c"), rows=(tuple(cells),))
+
+    assert footnotes(table) == {"no fake video": "a", "not run": "b"}
 
 
 def test_a_terminal_gets_the_columns_it_asks_for(report: EvaluationReport) -> None:

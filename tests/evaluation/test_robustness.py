@@ -57,7 +57,7 @@ def test_the_table_has_a_cell_for_what_was_run_and_a_reason_for_the_rest() -> No
     rows = {row[0]: row for row in table.rows}
     run, not_run = rows["blocks"][3], rows["blocks"][2]
 
-    assert len(rows) == 8
+    assert list(rows) == ["none", "blocks"]
     assert isinstance(run, Measured)
     assert run.value is not None
     assert run.low is not None
