@@ -81,6 +81,9 @@ def run(
     starting_weights: Annotated[
         Path | None, typer.Option(help="Folded MobileNetV2 (safetensors); from scratch without.")
     ] = None,
+    starting_pack: Annotated[
+        Path | None, typer.Option(help="A pack's folder: its style encoder is kept, the rest begins there.")
+    ] = None,
     step: Annotated[list[str] | None, typer.Option(help="Only this step; repeatable.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1; auto takes a GPU if there is one.")] = "auto",
     stop_after_seconds: Annotated[float, typer.Option(min=0, help="Then leave a checkpoint; exit code 3.")] = math.inf,
@@ -91,6 +94,11 @@ def run(
     arguments = [str(recipe), "--store", str(store), "--out", str(out)]
     arguments += ["--stop-after-seconds", str(stop_after_seconds)]
     arguments += ["--starting-weights", str(starting_weights)] if starting_weights else []
+    if starting_pack:
+        from styleflow.packs import read_pack
+
+        with _errors_as_exit():
+            arguments += ["--starting-pack", str(read_pack(starting_pack).weights_path)]
     arguments += ["--device", device] if device != "auto" else []
     arguments += ["--steps", *step] if step else []
     raise typer.Exit(main(arguments))

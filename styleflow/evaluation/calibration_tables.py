@@ -73,29 +73,49 @@ def _quality_of(scores: Scores, column: Floats) -> Callable[[Indices], Mapping[s
 
 
 def operating_table(scores: Scores, calibration: Calibration, sampler: Sampler) -> Table:
-    """What the pack's own thresholds do on these videos."""
+    """What the pack's own thresholds and its band of abstention do on these videos."""
     scaling = Scaling(slope=calibration.slope, intercept=calibration.intercept)
     probabilities = scaling.probabilities(scores.values)
     rows: list[tuple[Cell, ...]] = []
+    if calibration.abstain is not None:
+        low, high = calibration.abstain
+        within = (probabilities >= low) & (probabilities < high)
+        shares = sampler.measure(scores, _shares(scores, within))
+        rows.append(("abstains", f"{low:.4g} to {high:.4g}", *_explained(shares, scores), "-"))
     for word in ("weak", "suspicious", "strong"):
         threshold = float(getattr(calibration.thresholds, word))
         measured = sampler.measure(scores, _shares_at(scores, probabilities, threshold))
-        rows.append((word, round(threshold, 4), *(explained(cell, scores) for cell in measured.values())))
+        rows.append((word, f"{threshold:.4g}", *_explained(measured, scores)))
     return Table(
         key="operating_points",
         title="Operating points of the pack",
         note="Shares of real and of fake videos at or above each of the pack's thresholds, and of all videos on the"
-        " right side of it.",
-        columns=("word", "threshold", "of reals", "of fakes", "accuracy"),
+        " right side of it. Where the pack abstains, the shares within its band: those are inconclusive.",
+        columns=("word", "probability", "of reals", "of fakes", "accuracy"),
         rows=tuple(rows),
     )
 
 
+def _explained(measured: Mapping[str, Measured], scores: Scores) -> list[Measured]:
+    return [explained(cell, scores) for cell in measured.values()]
+
+
 def _shares_at(scores: Scores, probabilities: Floats, threshold: float) -> Callable[[Indices], Mapping[str, float]]:
+    """With the accuracy beside the shares."""
+    shares = _shares(scores, probabilities >= threshold)
+    return lambda rows: {
+        **shares(rows),
+        "accuracy": accuracy(scores.labels[rows], probabilities[rows], threshold),
+    }
+
+
+def _shares(scores: Scores, chosen: NDArray[np.bool_]) -> Callable[[Indices], Mapping[str, float]]:
+    """Of the reals and of the fakes; NaN for a class that is missing."""
+
     def shares(rows: Indices) -> Mapping[str, float]:
-        labels, above = scores.labels[rows], probabilities[rows] >= threshold
-        real, fake = (float(above[labels == k].mean()) if (labels == k).any() else float("nan") for k in (0, 1))
-        return {"real": real, "fake": fake, "accuracy": accuracy(labels, probabilities[rows], threshold)}
+        labels, among = scores.labels[rows], chosen[rows]
+        real, fake = (float(among[labels == k].mean()) if (labels == k).any() else float("nan") for k in (0, 1))
+        return {"real": real, "fake": fake}
 
     return shares
 
@@ -105,16 +125,16 @@ def points_table(points: Sequence[OperatingPoint]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for point in points:
         low, high = point.wrong_bounds
-        wrong = Measured(value=point.wrong / point.wrong_of, low=low, high=high, why=f"{point.wrong}/{point.wrong_of}")
-        right = f"{point.right}/{point.right_of}"
+        share = Measured(value=point.wrong / point.wrong_of, low=low, high=high)
+        wrong, right = f"{point.wrong} of {point.wrong_of}", f"{point.right} of {point.right_of}"
         supported = "yes" if point.supported else "no: too few identities"
-        rows.append((point.word, point.allowed, supported, round(point.threshold, 4), wrong, right))
+        rows.append((point.word, supported, point.allowed, round(point.threshold, 4), share, wrong, right))
     return Table(
         key="proposed_points",
         title="Proposed operating points",
         note="Chosen on these same videos, so what they do is told too well. `no_evidence` is given below its"
         " threshold, and wrong where the video is fake; the other words from theirs on, and wrong where it is real."
         " Bounds of the share that is wrong are exact ones for independent videos.",
-        columns=("word", "rate allowed", "supported", "threshold", "wrong", "right"),
+        columns=("word", "supported", "rate allowed", "threshold", "share wrong", "wrong", "right"),
         rows=tuple(rows),
     )

@@ -110,7 +110,7 @@ def report_to_html(report: EvaluationReport) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=number, interval=interval, why=why, footnotes=footnotes, is_numeric=is_numeric, data_uri=data_uri
+        number=number, interval=interval, why=why, footnotes=footnotes, numeric_column=numeric_column, data_uri=data_uri
     )
     return environment.get_template(TEMPLATE).render(report=report, provenance=asdict(report.provenance))
 
@@ -149,9 +149,9 @@ def _letter(place: int) -> str:
     return (_letter(first - 1) if first else "") + chr(ord("a") + last)
 
 
-def is_numeric(cell: Cell) -> bool:
-    """Whether a cell stands right-aligned."""
-    return not isinstance(cell, str) or cell == "-"
+def numeric_column(table: Table, place: int) -> bool:
+    """Whether a column stands right-aligned: it holds no words."""
+    return bool(table.rows) and all(not isinstance(row[place], str) or row[place] == "-" for row in table.rows)
 
 
 def data_uri(svg: str) -> str:

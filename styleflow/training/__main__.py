@@ -30,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--starting-weights", type=Path)
+    parser.add_argument("--starting-pack", type=Path, help="a pack's file of parameters")
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int)
@@ -44,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
             Store.open(asked.store),
             asked.out,
             load_file(asked.starting_weights) if asked.starting_weights else None,
+            load_file(asked.starting_pack) if asked.starting_pack else None,
             torch.device(asked.device),
             asked.stop_after_seconds,
             say=lambda line: print(line, flush=True),  # noqa: T201  # this is a door

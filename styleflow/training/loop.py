@@ -42,7 +42,9 @@ class LoopWish:
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     weight_decay: float = 0.01
     warm_up: float = 0.05
-    """Share of the steps over which the rate rises from 0; then it falls by a cosine to a hundredth."""
+    """Share of the steps over which the rate rises from 0."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """After the warm-up: falling to a hundredth, or staying."""
     gradient_norm: float = 1.0
     average: float = 0.999
     """Decay of the exponential moving average of the parameters, which is what is kept; 0 keeps the last."""
@@ -130,10 +132,12 @@ def fit(
 
 
 def rate_factor(step: int, wish: LoopWish) -> float:
-    """What the learning rate is multiplied by at a step, 0..1: linear warm-up, then a cosine down to 0.01."""
+    """What the learning rate is multiplied by at a step, 0..1: linear warm-up, then the schedule."""
     warm = max(1, round(wish.warm_up * wish.steps))
     if step < warm:
         return (step + 1) / warm
+    if wish.schedule == "constant":
+        return 1.0
     along = (step - warm) / max(1, wish.steps - warm)
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, along)))
 

@@ -39,6 +39,8 @@ class FramesStep:
     mix: BatchMix
     patch_weight: float = 1.0
     pair_weight: float = 0.5
+    train_trunk: bool = True
+    """Without it this is the baseline of the starting weights: only what stands on the trunk learns."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -22,7 +22,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from styleflow.errors import ConfigurationError
+from styleflow.models.content import ContentNetwork
 from styleflow.models.detector import StyleFlowDetector
+from styleflow.models.layout import differences, entries, layout_of, listing
 from styleflow.models.mobile_content import MobileContentNetwork, load_trunk
 from styleflow.models.sizes import SIZES, DetectorSizes
 from styleflow.models.style_gru import StyleGRUClassifier
@@ -43,6 +45,12 @@ JUDGED_BATCHES = 12
 NETWORK = "network.safetensors"
 
 
+def _refuse_other_sizes(detector: StyleFlowDetector, state: Mapping[str, Tensor]) -> None:
+    found = differences(layout_of(detector), entries(state))
+    if found:
+        raise ConfigurationError(f"the starting pack does not fit the recipe's network: {listing(found)}")
+
+
 def sizes_of(recipe: Recipe) -> DetectorSizes:
     """The network that the recipe trains. Raises ConfigurationError."""
     try:
@@ -60,6 +68,9 @@ class Run:
     out: Path
     starting_weights: Mapping[str, Tensor] | None = None
     """Folded ImageNet weights of MobileNetV2, as `models.mobile_content.load_trunk` takes them; None: from scratch."""
+    starting_pack: Mapping[str, Tensor] | None = None
+    """Parameters of a pack of the same sizes, by their names in it: its style encoder is taken as it is, instead of
+    training one (an imported pSp, say), and its content branch and transformer are where training begins."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     stop_after_seconds: float = math.inf
     say: Callable[[str], None] = lambda _: None
@@ -128,13 +139,18 @@ class Run:
         return lambda chance: drawn_batch(bank, mix, self.framing, chance, self.device)
 
     def _encoder(self) -> bool:
-        trunk = self._pretrained().trunk
-        trunk.eval().requires_grad_(False).to(self.device)
+        if self.starting_pack is not None:
+            self._leave("encoder", self._detector().style_encoder.state_dict())
+            return True
+        content, features = self._beginning(), None
+        if isinstance(content, MobileContentNetwork) and self.starting_weights is not None:
+            content.eval().requires_grad_(False)
+            features = content.trunk.early
         trained = train_style_encoder(
             self.store,
             self.out / "encoder",
             replace(self.recipe.encoder, encoder=self.sizes.style_encoder),
-            features=trunk.early,
+            features=features,
             held_back={video.identity for video in self.banks[1].videos},
             device=self.device,
             stop_after_seconds=self._seconds_left(),
@@ -146,7 +162,12 @@ class Run:
 
     def _frames(self) -> bool:
         step = self.recipe.frames
-        content = self._pretrained()
+        content = self._beginning()
+        if not isinstance(content, MobileContentNetwork):
+            # a network over time has no single frames to learn from: stage 2 teaches all of it
+            self._leave("frames", content.state_dict())
+            return True
+        content.trunk.requires_grad_(step.train_trunk)
         learn, judge = self.banks
         trainee = FrameTrainee(
             content,
@@ -208,24 +229,23 @@ class Run:
     def _two(self) -> bool:
         step = self.recipe.stage_two
         detector = self._detector("encoder", "frames", "stage_one")
-        detector.content.get_submodule("trunk").requires_grad_(step.train_trunk)
-        detector.content.get_submodule("projection").requires_grad_(step.train_trunk)
         learn, judge = self.banks
-        draw = self._draw(learn, step.mix)
-        if step.train_trunk:
-            content = self.sizes.content
-            mean, std = (torch.tensor(values, device=self.device) for values in (content.mean, content.std))
-            source = stage_two.drawn_each_step(draw, detector, mean, std)
+        draw, content = self._draw(learn, step.mix), detector.content
+        rows_of = partial(stage_two.pooled_rows, detector=detector)
+        if step.train_trunk or not isinstance(content, MobileContentNetwork):
+            rows_of = partial(stage_two.picture_rows, detector=detector)
+            source = stage_two.drawn_each_step(draw, rows_of)
         else:
-            make = stage_two.rows_round(draw, detector, step.reservoir.batches_per_round)
+            content.trunk.requires_grad_(False)
+            content.projection.requires_grad_(False)
+            make = stage_two.rows_round(draw, rows_of, step.reservoir.batches_per_round)
             seed = step.loop.seed + self.recipe.seed
             reservoir = Reservoir(make, seed, step.reservoir.rounds, step.reservoir.steps_per_round)
             source = stage_two.from_reservoir(reservoir, step.pairs)
         trainee = stage_two.StageTwoTrainee(detector, source, step.with_style, step.pair_weight)
 
         def score(batch: Batch) -> Tensor:
-            rows = stage_two.pooled_rows(batch, detector)
-            return trainee.logits({name: column.to(self.device) for name, column in rows.items()}).cpu()
+            return trainee.logits({name: column.to(self.device) for name, column in rows_of(batch).items()}).cpu()
 
         drawn = replace(step.mix, generated=0.0, swaps=0.0)
         trainee.judge_by = lambda: self._figures(judge, drawn, score)
@@ -235,16 +255,19 @@ class Run:
             self._leave("network", detector.state_dict())
         return done
 
-    def _pretrained(self) -> MobileContentNetwork:
+    def _beginning(self) -> ContentNetwork | MobileContentNetwork:
+        """The content branch before anything was learnt here."""
         content = self._detector().content
-        assert isinstance(content, MobileContentNetwork)
-        if self.starting_weights is not None:
+        if isinstance(content, MobileContentNetwork) and self.starting_weights is not None:
             load_trunk(content, self.starting_weights)
         return content
 
     def _detector(self, *steps: str) -> StyleFlowDetector:
         """The network with what the steps learnt, in eval mode; the style branch frozen."""
         detector = StyleFlowDetector(self.sizes).to(self.device)
+        if self.starting_pack is not None:
+            _refuse_other_sizes(detector, self.starting_pack)
+            detector.load_state_dict(self.starting_pack)
         into: dict[str, nn.Module] = {
             "encoder": detector.style_encoder,
             "frames": detector.content,

@@ -18,7 +18,7 @@ from torch.nn import functional
 from styleflow.models.style_gru import StyleGRUClassifier
 from styleflow.training.batches import Batch
 from styleflow.training.chance import Chance
-from styleflow.training.content_stage import paired_share, parameter_groups
+from styleflow.training.content_stage import parameter_groups
 from styleflow.training.loop import LoopWish, Numbers
 from styleflow.training.reservoir import Reservoir, Rows
 
@@ -104,9 +104,3 @@ def round_of(draw: Callable[[Chance], Batch], flow_of: FlowOf, batches: int) -> 
         return {name: torch.cat([rows[name] for rows in drawn]) for name in drawn[0]}
 
     return make
-
-
-def paired_right(network: StyleGRUClassifier, rows: Rows) -> float:
-    """Share of pairs in which the fake's logit is higher; rows as batches order them."""
-    with torch.inference_mode():
-        return paired_share(network(rows["flow"].float())[0].squeeze(1))

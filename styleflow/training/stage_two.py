@@ -20,7 +20,7 @@ from styleflow.models.detector import StyleFlowDetector
 from styleflow.models.mobile_content import MobileContentNetwork
 from styleflow.training.batches import Batch
 from styleflow.training.chance import Chance
-from styleflow.training.content_stage import clip_loss, paired_share, parameter_groups
+from styleflow.training.content_stage import clip_loss, parameter_groups
 from styleflow.training.loop import LoopWish, Numbers
 from styleflow.training.reservoir import Reservoir, Rows
 
@@ -107,35 +107,30 @@ def from_reservoir(reservoir: Reservoir, pairs: int) -> Callable[[int, Chance], 
     return source
 
 
+def picture_rows(batch: Batch, detector: StyleFlowDetector) -> Rows:
+    """The content's pictures [B,T,3,S,S], normalised, for a trunk that learns too; style embedding [B,E]; labels."""
+    sizes, device = detector.sizes.content, batch.content.device
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (sizes.mean, sizes.std))
+    rows = {"content": (batch.content - mean) / std, "labels": batch.labels}
+    if batch.style is not None:
+        rows["embedding"] = style_embedding(detector, batch.style * 2 - 1)
+    return rows
+
+
 def drawn_each_step(
-    draw_batch: Callable[[Chance], Batch], detector: StyleFlowDetector, mean: Tensor, std: Tensor
+    draw_batch: Callable[[Chance], Batch], rows_of: Callable[[Batch], Rows]
 ) -> Callable[[int, Chance], Rows]:
-    """A batch for every step, the trunk learning too. `mean` and `std` [3] normalise the content's pictures."""
-
-    def source(step: int, chance: Chance) -> Rows:  # noqa: ARG001  # every step is alike
-        batch = draw_batch(chance)
-        normalise = (batch.content - mean.view(3, 1, 1)) / std.view(3, 1, 1)
-        rows = {"content": normalise, "labels": batch.labels}
-        if batch.style is not None:
-            rows["embedding"] = style_embedding(detector, batch.style * 2 - 1)
-        return rows
-
-    return source
+    """A batch for every step."""
+    return lambda _, chance: rows_of(draw_batch(chance))
 
 
 def rows_round(
-    draw_batch: Callable[[Chance], Batch], detector: StyleFlowDetector, batches: int
+    draw_batch: Callable[[Chance], Batch], rows_of: Callable[[Batch], Rows], batches: int
 ) -> Callable[[Chance], Rows]:
     """What makes one round of a reservoir."""
 
     def make(chance: Chance) -> Rows:
-        drawn = [pooled_rows(draw_batch(chance), detector) for _ in range(batches)]
+        drawn = [rows_of(draw_batch(chance)) for _ in range(batches)]
         return {name: torch.cat([rows[name] for rows in drawn]) for name in drawn[0]}
 
     return make
-
-
-def paired_right(trainee: StageTwoTrainee, rows: Rows) -> float:
-    """Share of pairs in which the fake scores higher."""
-    with torch.inference_mode():
-        return paired_share(trainee.logits(rows))

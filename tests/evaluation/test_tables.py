@@ -156,6 +156,16 @@ def test_the_packs_thresholds_are_held_against_the_videos() -> None:
     assert (measured(table, "weak", "of fakes").value or 0) > (measured(table, "weak", "of reals").value or 1)
 
 
+def test_a_pack_that_abstains_says_over_how_many_videos() -> None:
+    wide = CALIBRATION.model_copy(update={"abstain": (0.0, 0.3)})
+    table = operating_table(video_scores(LINES), wide, SAMPLER)
+    abstains, weak = (measured(table, word, "of reals").value or 0 for word in ("abstains", "weak"))
+
+    assert [row[0] for row in table.rows] == ["abstains", "weak", "suspicious", "strong"]
+    assert abstains + weak == 1
+    assert cell(table, "abstains", "accuracy") == "-"
+
+
 def test_a_rate_without_support_is_marked() -> None:
     scores = video_scores(LINES)
     rates = Rates(weak=0.2, suspicious=0.1, strong=0.01, cleared_fakes=0.2)

@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 
 from styleflow.errors import ConfigurationError
 from styleflow.models.detector import StyleFlowDetector
+from styleflow.models.random_parameters import random_parameters
+from styleflow.models.sizes import ContentSizes, StyleGRUSizes
 from styleflow.training.geometry import Geometry
 from styleflow.training.run import NETWORK, STEPS, Run, sizes_of
 from styleflow.training.store import Store
@@ -93,6 +95,31 @@ def test_the_trunk_can_learn_along(finished: Run, store: Store, tmp_path: Path) 
 
     name = "content.trunk.conv00.weight"
     assert not torch.equal(load_file(tmp_path / NETWORK)[name], load_file(finished.out / NETWORK)[name])
+
+
+def test_a_network_over_time_learns_from_a_pack_whose_style_encoder_is_kept(store: Store, tmp_path: Path) -> None:
+    """As a lab does that holds pSp: the fully temporal content branch, all of it in stage 2."""
+    content = ContentSizes(input_size=32, stem=4, inner=(4, 4, 4), depths=(1, 1, 1))
+    sizes = replace(TINY_TRAINED, content=content)
+    pack = random_parameters(sizes, seed=3)
+    recipe = replace(tiny_recipe(), sizes=sizes.to_json())
+    recipe = replace(recipe, stage_two=replace(recipe.stage_two, loop=replace(recipe.stage_two.loop, steps=2)))
+
+    run = Run(recipe, store, tmp_path, starting_pack=pack)
+    assert all(run.step(name) for name in STEPS)
+
+    learnt = load_file(tmp_path / NETWORK)
+    kept = {name for name in learnt if name.startswith("style_encoder.") and learnt[name].is_floating_point()}
+    assert all(torch.equal(learnt[name], pack[name]) for name in kept)
+    moved = "content.s2.pathway0_res0.branch2.a.weight"
+    assert not torch.equal(learnt[moved], pack[moved])
+
+
+def test_a_starting_pack_of_other_sizes_is_refused(store: Store, tmp_path: Path) -> None:
+    pack = random_parameters(replace(TINY_TRAINED, style_gru=StyleGRUSizes(hidden=4)), seed=3)
+
+    with pytest.raises(ConfigurationError, match="does not fit the recipe's network"):
+        Run(tiny_recipe(), store, tmp_path, starting_pack=pack).step("encoder")
 
 
 def test_a_recipe_that_describes_no_network_is_refused() -> None:
