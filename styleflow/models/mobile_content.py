@@ -113,7 +113,7 @@ class Trunk(nn.Module):
 
 
 def _convolution(layer: Layer) -> nn.Conv2d:
-    return nn.Conv2d(
+    convolution = nn.Conv2d(
         layer.channels_in,
         layer.channels,
         layer.kernel,
@@ -121,6 +121,11 @@ def _convolution(layer: Layer) -> nn.Conv2d:
         padding=layer.kernel // 2 if layer.stride == 1 else 0,
         groups=layer.channels_in if layer.depthwise else 1,
     )
+    # without norms a signal would die on its way through forty layers that begin as torch begins them
+    nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu" if layer.rectified else "linear")
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)
+    return convolution
 
 
 class MobileContentNetwork(nn.Module):

@@ -217,3 +217,15 @@ def test_there_is_nothing_to_fold_for_serving(tmp_path: Path) -> None:
 
     assert plain.keys() == served.keys()
     assert all(torch.equal(served[name], value) for name, value in plain.items())
+
+
+def test_a_network_that_begins_from_scratch_lets_the_picture_through() -> None:
+    torch.manual_seed(0)
+    network = MobileContentNetwork(MobileContentSizes(input_size=64, width=16))
+    frames = torch.rand(4, 3, 64, 64) * 2 - 1
+
+    with torch.inference_mode():
+        maps = network.trunk(frames)
+
+    assert 0.02 < maps.std() < 5
+    assert (maps[0] - maps[1]).abs().mean() > 0.05 * maps.std()
