@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 BAD_INPUT = 2
 OUR_FAULT = 1
-_SHOWN = ("real", "fake", "auc", "paired", "AUC lead", "trivial AUC")
+_MEASURED = ("auc", "paired", "AUC lead", "trivial AUC")
+_SHOWN = ("real", "fake", *_MEASURED)
 
 
 class Method(StrEnum):
@@ -207,7 +208,8 @@ def show(report: EvaluationReport, out: Path, *, as_json: bool) -> None:
     for key in ("coverage", "overall", "generators"):
         table = report.table(key)
         chosen = table.columns if key == "coverage" else _short(table.columns)
-        narrow = [Column(name, no_wrap=place == 0) for place, name in enumerate(chosen)]
+        # an interval is read whole or not at all; a long name may break
+        narrow = [Column(name, min_width=11 if name in _MEASURED else None, overflow="fold") for name in chosen]
         shown = Table(*narrow, title=table.title, title_justify="left", box=SIMPLE)
         for row in plain_rows(table, chosen):
             shown.add_row(*row)

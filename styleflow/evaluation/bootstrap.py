@@ -80,5 +80,7 @@ def _measured(value: float, drawn: NDArray[np.float64], level: float) -> Measure
     dropped = int(drawn.size - defined.size)
     if defined.size < LEAST_SHARE_DEFINED * drawn.size:
         return Measured(value=value, dropped=dropped, why="too few identities for an interval")
+    if defined.min() == defined.max():  # no error among few videos does not mean that there is none among many
+        return Measured(value=value, dropped=dropped, why="every resample gives the same, which bounds nothing")
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return Measured(value=value, low=float(low), high=float(high), dropped=dropped)

@@ -132,7 +132,7 @@ def points_table(points: Sequence[OperatingPoint]) -> Table:
     return Table(
         key="proposed_points",
         title="Proposed operating points",
-        note="Chosen on these same videos, so what they do is told too well. `no_evidence` is given below its"
+        note="Chosen on these same videos, so what they do is told too well. The word no_evidence is given below its"
         " threshold, and wrong where the video is fake; the other words from theirs on, and wrong where it is real."
         " Bounds of the share that is wrong are exact ones for independent videos.",
         columns=("word", "supported", "rate allowed", "threshold", "share wrong", "wrong", "right"),

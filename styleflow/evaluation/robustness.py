@@ -77,7 +77,8 @@ def robustness_table(predictions: Sequence[Prediction], sampler: Sampler) -> Tab
     return Table(
         key="robustness",
         title="Robustness",
-        note="Video AUC by severity, over the videos still scored. `none` is the same storing without a perturbation.",
+        note="Video AUC by severity, over the videos still scored. The row none is the same storing"
+        " without a perturbation.",
         columns=("perturbation", "reference", *(f"severity {severity}" for severity in severities)),
         rows=tuple(rows),
     )

@@ -1,11 +1,12 @@
-"""The store's clips in memory, and which of them a run may learn from: identities are never split."""
+"""The store's clips as training draws them, and which of them a run may learn from: identities are never split."""
 
 from __future__ import annotations
 
 import zlib
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -16,34 +17,77 @@ from torch import Tensor
 from styleflow.training.chance import Chance
 from styleflow.training.store import Store, StoredVideo
 
+MOST_BYTES = 6 * 2**30
+"""Of decoded clips held; a clip of 32 frames of 252 px takes 6 MB."""
+
+
+class ClipCache:
+    """Decoded clips, the least recently used ones dropped beyond a bound: a small store is decoded once, a large one
+    never fills the memory."""
+
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._held: OrderedDict[tuple[Path, int], NDArray[np.uint8]] = OrderedDict()
+        self._bytes = 0
+
+    def frames(self, video: StoredVideo, number: int) -> NDArray[np.uint8]:
+        """(T, W, W, 3) of a clip. Raises StoreError."""
+        key = (video.path, number)
+        if key in self._held:
+            self._held.move_to_end(key)
+            return self._held[key]
+        clip = video.frames(number)
+        self._held[key] = clip
+        self._bytes += clip.nbytes
+        while self._bytes > self._most_bytes and len(self._held) > 1:
+            self._bytes -= self._held.popitem(last=False)[1].nbytes
+        return clip
+
 
 @dataclass(frozen=True, eq=False)
 class BankedVideo:
-    """One video's clips."""
+    """One video of a store; its pixels are decoded when asked for."""
 
-    key: str
-    label: str
-    identity: str
-    generator: str
-    pair: str
-    clips: tuple[NDArray[np.uint8], ...]
-    """Each (T, W, W, 3)."""
-    landmarks: tuple[NDArray[np.float32], ...]
-    """Each (T, 68, 2)."""
+    stored: StoredVideo
+    cache: ClipCache
+
+    @property
+    def key(self) -> str:
+        return self.stored.facts.key
+
+    @property
+    def identity(self) -> str:
+        return self.stored.facts.identity
+
+    @property
+    def generator(self) -> str:
+        return self.stored.facts.generator
+
+    @property
+    def pair(self) -> str:
+        return self.stored.facts.pair
 
     @property
     def fake(self) -> bool:
-        return self.label == "fake"
+        return self.stored.facts.label == "fake"
+
+    @property
+    def clips(self) -> int:
+        return self.stored.clips
+
+    @property
+    def frames_per_clip(self) -> int:
+        return self.stored.frames_per_clip
 
     def clip(self, index: int, frames: slice) -> tuple[Tensor, Tensor]:
-        """Frames of a clip as [T,3,W,W] float32 in 0..1, and their landmarks [T,68,2]."""
-        pixels = torch.from_numpy(self.clips[index][frames]).permute(0, 3, 1, 2).float() / 255
-        return pixels, torch.from_numpy(self.landmarks[index][frames])
+        """Frames of a clip as [T,3,W,W] float32 in 0..1, and their landmarks [T,68,2]. Raises StoreError."""
+        pixels = torch.from_numpy(self.cache.frames(self.stored, index)[frames]).permute(0, 3, 1, 2).float() / 255
+        return pixels, torch.from_numpy(self.stored.landmarks(index)[frames])
 
 
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """Videos and photos in memory, with the draws that training needs."""
+    """Videos and photos, with the draws that training needs."""
 
     videos: tuple[BankedVideo, ...]
     photos: tuple[BankedVideo, ...] = ()
@@ -81,27 +125,14 @@ class Bank:
             return chance.one_of(self.photos), 0
         strangers = [identity for identity in sorted(self.reals) if identity != than] or sorted(self.reals)
         video = chance.one_of(self.reals[chance.one_of(strangers)])
-        return video, chance.whole(0, len(video.clips))
+        return video, chance.whole(0, video.clips)
 
 
-def banked(store: Store, *, splits: Iterable[str] = ("train",)) -> Bank:
-    """Everything of the splits, decoded; a clip of 32 frames of 252 px takes 6 MB."""
-    wanted = set(splits)
-    videos = (read(video) for video in store.videos if video.facts.split in wanted and video.clips)
-    return Bank(tuple(videos), tuple(read(photo) for photo in store.photos))
-
-
-def read(video: StoredVideo) -> BankedVideo:
-    facts = video.facts
-    return BankedVideo(
-        facts.key,
-        facts.label,
-        facts.identity,
-        facts.generator,
-        facts.pair,
-        tuple(video.frames(index) for index in range(video.clips)),
-        tuple(video.landmarks(index) for index in range(video.clips)),
-    )
+def banked(store: Store, *, splits: Iterable[str] = ("train",), most_bytes: int = MOST_BYTES) -> Bank:
+    """The videos of the splits that gave clips, and all photos. Raises StoreError for a file without its facts."""
+    wanted, cache = set(splits), ClipCache(most_bytes)
+    videos = (BankedVideo(video, cache) for video in store.videos if video.facts.split in wanted and video.clips)
+    return Bank(tuple(videos), tuple(BankedVideo(photo, cache) for photo in store.photos))
 
 
 class Made(Protocol):

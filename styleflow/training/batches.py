@@ -139,12 +139,12 @@ def _drawn_pair(
     if kind < mix.generated + mix.swaps and pairs:
         return _beside_original(bank, chance.one_of(pairs), mix, chance, device)
     video = bank.real(chance)
-    number = chance.whole(0, len(video.clips))
-    frames = _some_frames(len(video.clips[number]), mix, chance)
+    number = chance.whole(0, video.clips)
+    frames = _some_frames(video.frames_per_clip, mix, chance)
     clip, marks = (part.to(device) for part in video.clip(number, frames))
     stranger, at = bank.other_face(chance, video.identity)
     other, other_marks = (
-        part.to(device) for part in stranger.clip(at, frames if len(stranger.clips[at]) > 1 else slice(None))
+        part.to(device) for part in stranger.clip(at, frames if stranger.frames_per_clip > 1 else slice(None))
     )
     made = pseudo_fake(Material(clip, marks, other, other_marks, reconstruct), chance, dict(mix.pseudo))
     return _Pair(clip, made.clip, made.mask, True, True, made.kind)
@@ -157,14 +157,14 @@ def _paired(bank: Bank) -> list[BankedVideo]:
 def _beside_original(bank: Bank, fake: BankedVideo, mix: BatchMix, chance: Chance, device: torch.device) -> _Pair:
     """A fake of the data beside its own original at the same moment, or beside any real clip where it has none."""
     partner = bank.by_key.get(fake.pair)
-    number = chance.whole(0, len(fake.clips))
-    frames = _some_frames(len(fake.clips[number]), mix, chance)
+    number = chance.whole(0, fake.clips)
+    frames = _some_frames(fake.frames_per_clip, mix, chance)
     clip, marks = (part.to(device) for part in fake.clip(number, frames))
-    if partner is not None and len(partner.clips) == len(fake.clips):
+    if partner is not None and partner.clips == fake.clips:
         original = partner.clip(number, frames)[0].to(device)
         return _Pair(original, clip, soft_masks(marks, clip.shape[-1], SWAPPED), True, True, fake.generator)
     stranger = bank.real(chance)
-    original = stranger.clip(chance.whole(0, len(stranger.clips)), frames)[0].to(device)
+    original = stranger.clip(chance.whole(0, stranger.clips), frames)[0].to(device)
     return _Pair(original, clip, torch.ones_like(clip[:, :1]), False, False, fake.generator)
 
 

@@ -37,7 +37,7 @@ def paired_accuracy(bank: Bank, mix: BatchMix, framing: Framing, judge: Judge, *
 def video_scores(bank: Bank, mix: BatchMix, framing: Framing, judge: Judge) -> Iterator[tuple[BankedVideo, float]]:
     """Every video's mean clip score, as it is stored, without re-encoding."""
     for video in bank.videos:
-        scores = [float(judge(plain_batch(video, number, mix, framing))[0]) for number in range(len(video.clips))]
+        scores = [float(judge(plain_batch(video, number, mix, framing))[0]) for number in range(video.clips)]
         yield video, sum(scores) / len(scores)
 
 

@@ -64,10 +64,10 @@ def test_every_number_has_an_interval_around_it_or_a_reason() -> None:
 
     assert len(cells) > 15
     for found in cells:
-        if found.value is None:
+        if found.low is None:
             assert found.why
         else:
-            assert found.low is not None
+            assert found.value is not None
             assert found.high is not None
             assert found.low <= found.high
 

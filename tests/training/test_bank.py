@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from styleflow.training.bank import Bank, banked, folds_of, held_back, without_generators
@@ -59,3 +61,19 @@ def test_another_face_is_somebody_elses(bank: Bank) -> None:
 
 def test_a_generator_can_be_left_out(bank: Bank) -> None:
     assert set(without_generators(bank, ["talker"]).fakes) == {"swapper"}
+
+
+def test_a_small_memory_gives_the_same_clips_as_a_large_one(bank: Bank, tmp_path: Path) -> None:
+    store = Store.create(tmp_path, Geometry(16), "drawn")
+    write_drawn(store, people=3)
+    one_clip = 32 * 22 * 22 * 3
+
+    narrow = banked(Store.open(tmp_path), most_bytes=2 * one_clip)
+    wide = banked(Store.open(tmp_path))
+
+    for _ in range(2):
+        for first, second in zip(narrow.videos, wide.videos, strict=True):
+            for number in range(first.clips):
+                assert (first.clip(number, slice(None))[0] == second.clip(number, slice(None))[0]).all()
+    assert len(narrow.videos[0].cache._held) == 2
+    assert len(wide.videos[0].cache._held) == sum(video.clips for video in wide.videos)
