@@ -33,8 +33,8 @@ def scan(
     root: Annotated[Path, typer.Argument(help="The data set's folder, or the CSV.")],
     out: Annotated[Path | None, typer.Option(help="Write the manifest here, with paths from there.")] = None,
     compression: Annotated[str, typer.Option(help="FaceForensics++: c0, c23 or c40.")] = "c23",
-    split: Annotated[list[str] | None, typer.Option(help="Only these splits; repeatable.")] = None,
-    licence: Annotated[str | None, typer.Option(help="Written to every line.")] = None,
+    split: Annotated[list[str] | None, typer.Option(help="Only these splits, present or missing; repeatable.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Written to every line that names none.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Count the videos of a data set and name every one that is missing.
@@ -44,10 +44,11 @@ def scan(
     """
     from styleflow.datasets import registry
     from styleflow.datasets.layout import ScanWish
+    from styleflow.datasets.manifest import SPLITS
 
     try:
-        found = registry.scan(layout, root, ScanWish(compression=compression, licence=licence))
-        found = found.only(split) if split else found
+        wish = ScanWish(compression=compression, splits=split or SPLITS, licence=licence)
+        found = registry.scan(layout, root, wish)
         if out is not None:
             out.write_text(found.moved_to(out.parent).to_csv(), encoding="utf-8")
     except (StyleFlowError, OSError) as error:

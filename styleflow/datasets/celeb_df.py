@@ -10,21 +10,22 @@ Videos that are not listed are left out: the same people stand in both parts, so
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from styleflow.datasets.layout import ScanWish, present, read_lines
-from styleflow.datasets.manifest import DatasetError, Manifest, ManifestEntry
+from styleflow.datasets.layout import ScanWish, read_lines
+from styleflow.datasets.manifest import DatasetError, ManifestEntry
 
 LIST = "List_of_testing_videos.txt"
 FAKES = "Celeb-synthesis"
 
 
-def scan(root: Path, wish: ScanWish) -> Manifest:
+def promised(root: Path, wish: ScanWish) -> Iterator[ManifestEntry]:  # noqa: ARG001 (the shape of every layout)
     """Raises DatasetError without the list, and for a line that is not of its form."""
-    return present(root, [_entry(line, wish) for line in read_lines(root / LIST)])
+    return map(_entry, read_lines(root / LIST))
 
 
-def _entry(line: str, wish: ScanWish) -> ManifestEntry:
+def _entry(line: str) -> ManifestEntry:
     real, _, name = line.partition(" ")
     path = PurePosixPath(name.strip())
     if real not in ("0", "1") or len(path.parts) != 2:
@@ -40,6 +41,5 @@ def _entry(line: str, wish: ScanWish) -> ManifestEntry:
         identity=person,
         pair=original,
         split="test",
-        licence=wish.licence,
         dataset="Celeb-DF-v2",
     )

@@ -1,43 +1,46 @@
 """FFIW-10K (Zhou et al., CVPR 2021): several faces in each video, some of them swapped.
 
-<root>/source/<train|val|test>/*.mp4    real
-<root>/target/<train|val|test>/*.mp4    fake, under the name of its real video
+    <root>/source/<train|val|test>/train_00000000.mp4   real
+    <root>/target/<train|val|test>/train_00000000.mp4   fake, under the name of its real video
+
+The folders of the splits may be left out: the names begin with the split, too.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
+from styleflow.datasets.dfdc import SPLIT_OF
 from styleflow.datasets.layout import ScanWish, files_below, relative
-from styleflow.datasets.manifest import DatasetError, Manifest, ManifestEntry, Split
+from styleflow.datasets.manifest import DatasetError, ManifestEntry, Split
 
-SPLITS: tuple[tuple[str, Split], ...] = (("train", "train"), ("val", "validation"), ("test", "test"))
+REAL, FAKE = "source", "target"
 
 
-def scan(root: Path, wish: ScanWish) -> Manifest:
-    """A person is the real video. A real video without its fake, or the other way round, is named as missing."""
-    entries, missing = [], []
-    for name, split in SPLITS:
-        real = {path.stem: relative(path, root) for path in files_below(root / "source" / name)}
-        fake = {path.stem: relative(path, root) for path in files_below(root / "target" / name)}
-        for stem in sorted(real.keys() | fake.keys()):
-            for found, label, generator in ((real, "real", None), (fake, "fake", "FFIW")):
-                if stem in found:
-                    entries.append(
-                        ManifestEntry(
-                            path=found[stem],
-                            label="fake" if label == "fake" else "real",
-                            generator=generator,
-                            identity=f"{name}-{stem}",
-                            pair=real[stem].as_posix() if label == "fake" and stem in real else None,
-                            split=split,
-                            licence=wish.licence,
-                            dataset="FFIW-10K",
-                        )
-                    )
-                else:
-                    folder = "source" if label == "real" else "target"
-                    missing.append(relative(root / folder / name / f"{stem}.mp4", root))
-    if not entries:
-        raise DatasetError(f"{root.name} has no videos in source/ and target/")
-    return Manifest(root, tuple(entries), tuple(missing))
+def promised(root: Path, wish: ScanWish) -> Iterator[ManifestEntry]:  # noqa: ARG001 (the shape of every layout)
+    """A person is the real video. Each video promises its other half. Raises DatasetError for one of no split."""
+    below = {relative(path, root / half) for half in (REAL, FAKE) for path in files_below(root / half)}
+    for path in sorted(below):
+        split = _split(path)
+        yield _entry(REAL / path, None, split)
+        yield _entry(FAKE / path, REAL / path, split)
+
+
+def _entry(path: PurePosixPath, original: PurePosixPath | None, split: Split) -> ManifestEntry:
+    return ManifestEntry(
+        path=path,
+        label="fake" if original else "real",
+        generator="FFIW" if original else None,
+        identity=path.stem,
+        pair=original.as_posix() if original else None,
+        split=split,
+        dataset="FFIW-10K",
+    )
+
+
+def _split(path: PurePosixPath) -> Split:
+    for word in (*path.parts[:-1], path.stem.split("_")[0]):
+        if word in SPLIT_OF:
+            return SPLIT_OF[word]
+    raise DatasetError(f"neither the folder nor the name of {path} tells its split")

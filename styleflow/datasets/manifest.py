@@ -52,7 +52,7 @@ class ManifestEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Raises DatasetError for an identity in two splits, a path that stands twice, or a fake without generator."""
+    """Raises DatasetError for identities in two splits of a data set, and for a path that stands twice."""
 
     root: Path
     entries: tuple[ManifestEntry, ...]
@@ -67,15 +67,17 @@ class Manifest:
     def from_csv(cls, path: Path) -> Self:
         """The manifest in a file; paths are relative to its folder. Raises DatasetError, which names the line."""
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")  # spreadsheets begin a CSV with a byte-order mark
         except (OSError, UnicodeDecodeError) as error:
             raise DatasetError(f"the manifest {path.name} cannot be read: {error}") from error
         rows = csv.DictReader(io.StringIO(text, newline=""))
-        lacking = [name for name in REQUIRED if name not in (rows.fieldnames or ())]
-        if lacking:
-            raise DatasetError(f"the manifest {path.name} lacks the columns: {', '.join(lacking)}")
-        entries = tuple(_entry(row, rows.line_num, path.parent.name) for row in rows)
-        return cls(path.parent, entries)
+        try:
+            lacking = [name for name in REQUIRED if name not in (rows.fieldnames or ())]
+            if lacking:
+                raise DatasetError(f"the manifest {path.name} lacks the columns: {', '.join(lacking)}")
+            return cls(path.parent, tuple(_entry(row, rows.line_num, path.absolute().parent.name) for row in rows))
+        except csv.Error as error:
+            raise DatasetError(f"the manifest {path.name} cannot be read: {error}") from error
 
     def to_csv(self) -> str:
         """As `from_csv` reads it, if it is written into `root`."""
@@ -104,11 +106,6 @@ class Manifest:
             for entry in self.entries
         )
         return Manifest(folder, entries, tuple(base / path for path in self.missing))
-
-    def only(self, splits: Iterable[str]) -> Manifest:
-        """The part in these splits."""
-        wanted = set(splits)
-        return Manifest(self.root, tuple(entry for entry in self.entries if entry.split in wanted), self.missing)
 
 
 def _entry(row: Mapping[str, str | None], line: int, dataset: str) -> ManifestEntry:
@@ -141,8 +138,9 @@ def _refuse_doubles(entries: Iterable[ManifestEntry]) -> None:
 
 
 def _refuse_split_identities(entries: Iterable[ManifestEntry]) -> None:
-    split_of: dict[tuple[str, str], str] = {}
+    splits: dict[tuple[str, str], set[str]] = {}
     for entry in entries:
-        split = split_of.setdefault((entry.dataset, entry.identity), entry.split)
-        if split != entry.split:
-            raise DatasetError(f"the identity {entry.identity!r} stands in two splits: {split} and {entry.split}")
+        splits.setdefault((entry.dataset, entry.identity), set()).add(entry.split)
+    torn = [f"{name!r} ({', '.join(sorted(found))})" for (_, name), found in sorted(splits.items()) if len(found) > 1]
+    if torn:
+        raise DatasetError(f"identities stand in more than one split: {', '.join(torn)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -35,6 +36,7 @@ def deepfakedetection(root: Path) -> None:
     touch(
         root,
         "original_sequences/actors/c23/videos/01__kitchen.mp4",
+        "original_sequences/actors/c23/videos/02__hall.mp4",
         "manipulated_sequences/DeepFakeDetection/c23/videos/01_02__kitchen__ABCDEFGH.mp4",
         "manipulated_sequences/DeepFakeDetection/c23/videos/02_01__hall__ABCDEFGH.mp4",
     )
@@ -47,29 +49,48 @@ def celeb_df(root: Path) -> None:
 
 
 def dfdc(root: Path) -> None:
-    touch(root, "part_0/a.mp4", "part_0/b.mp4")
-    facts = {"a.mp4": {"label": "FAKE", "split": "train", "original": "b.mp4"}, "b.mp4": {"label": "REAL"}}
-    (root / "part_0" / "metadata.json").write_text(json.dumps(facts))
+    touch(root, "train/part_0/a.mp4", "train/part_0/b.mp4", "test/c.mp4", "test/d.mp4", "validation/e.mp4")
+    facts: dict[str, object] = {
+        "a.mp4": {"label": "FAKE", "split": "train", "original": "b.mp4"},
+        "b.mp4": {"label": "REAL", "split": "train"},
+    }
+    (root / "train" / "part_0" / "metadata.json").write_text(json.dumps(facts))
+    facts = {"c.mp4": {"is_fake": 1, "augmentations": []}, "d.mp4": {"is_fake": 0}}
+    (root / "test" / "metadata.json").write_text(json.dumps(facts))
+    (root / "validation" / "labels.csv").write_text("filename,label\ne.mp4,1\n")
 
 
 def dfdcp(root: Path) -> None:
-    touch(root, "method_A/1/a.mp4", "original_videos/1/b.mp4")
+    fake, real = "method_A/1/1_C/2_1_C_001.mp4", "original_videos/1/1_C_001.mp4"
+    touch(root, fake, real)
     facts = {
-        "method_A/1/a.mp4": {"label": "fake", "set": "test", "target_id": 1},
-        "original_videos/1/b.mp4": {"label": "real", "set": "test", "target_id": 1},
+        fake: {"label": "fake", "set": "test", "target_id": 1, "swapped_id": 2},
+        real: {"label": "real", "set": "test", "target_id": 1, "swapped_id": None},
     }
     (root / "dataset.json").write_text(json.dumps(facts))
 
 
 def deeperforensics(root: Path) -> None:
     for number, name in enumerate(("train", "val", "test")):
-        touch(root, f"manipulated_videos/end_to_end/00{number}_M101.mp4")
+        touch(root, f"manipulated_videos/end_to_end/00{number}_M10{number}.mp4")
         (root / "lists" / "splits").mkdir(parents=True, exist_ok=True)
-        (root / "lists" / "splits" / f"{name}.txt").write_text(f"00{number}_M101.mp4\n")
+        (root / "lists" / "splits" / f"{name}.txt").write_text(f"00{number}_M10{number}.mp4\n")
+
+
+def df40(root: Path) -> None:
+    touch(
+        root,
+        "simswap/ff/000_003.mp4",
+        "simswap/cdf/id0_id1_0000.mp4",
+        "heygen/heygen_new/fake/a.mp4",
+        "heygen/heygen_new/real/a.mp4",
+        "pixart/ff/000/1.png",
+    )
 
 
 def ffiw(root: Path) -> None:
-    touch(root, "source/val/1.mp4", "target/val/1.mp4", "source/test/2.mp4", "target/test/2.mp4")
+    for half in ("source", "target"):
+        touch(root, f"{half}/val/val_00000001.mp4", f"{half}/test_00000002.mp4")
 
 
 def folder(root: Path) -> None:
@@ -87,25 +108,44 @@ TREES: dict[str, tuple[Callable[[Path], None], dict[tuple[str, str, str], int], 
     ),
     "deepfakedetection": (
         deepfakedetection,
-        {("test", "real", ""): 1, ("test", "fake", "DeepFakeDetection"): 2},
-        None,
+        {("test", "real", ""): 2, ("test", "fake", "DeepFakeDetection"): 2},
+        "original_sequences/actors/c23/videos/02__hall.mp4",
     ),
     "celeb-df-v2": (
         celeb_df,
         {("test", "real", ""): 2, ("test", "fake", "Celeb-synthesis"): 1},
         "Celeb-synthesis/id0_id16_0000.mp4",
     ),
-    "dfdc": (dfdc, {("train", "fake", "DFDC"): 1, ("train", "real", ""): 1}, "part_0/b.mp4"),
-    "dfdcp": (dfdcp, {("test", "fake", "method_A"): 1, ("test", "real", ""): 1}, "method_A/1/a.mp4"),
+    "dfdc": (
+        dfdc,
+        {
+            ("train", "fake", "DFDC"): 1,
+            ("train", "real", ""): 1,
+            ("validation", "fake", "DFDC"): 1,
+            ("test", "fake", "DFDC"): 1,
+            ("test", "real", ""): 1,
+        },
+        "train/part_0/b.mp4",
+    ),
+    "dfdcp": (
+        dfdcp,
+        {("test", "fake", "method_A"): 1, ("test", "real", ""): 1},
+        "original_videos/1/1_C_001.mp4",
+    ),
     "deeperforensics": (
         deeperforensics,
         {(split, "fake", "DeeperForensics/end_to_end"): 1 for split in ("train", "validation", "test")},
         "manipulated_videos/end_to_end/001_M101.mp4",
     ),
+    "df40": (
+        df40,
+        {("test", "fake", "simswap"): 2, ("test", "fake", "heygen"): 1, ("test", "real", ""): 1},
+        None,
+    ),
     "ffiw": (
         ffiw,
         {(split, *kind): 1 for split in ("validation", "test") for kind in (("real", ""), ("fake", "FFIW"))},
-        "target/test/2.mp4",
+        "target/test_00000002.mp4",
     ),
     "folder": (
         folder,
@@ -194,9 +234,16 @@ def test_the_fake_of_a_celebrity_belongs_to_the_video_that_it_was_made_of(tmp_pa
 @pytest.mark.parametrize(
     ("name", "file", "content", "told"),
     [
+        ("faceforensics", "test.json", "{", "test.json is needed and cannot be read"),
         ("faceforensics", "val.json", "[1, 2]", "val.json is no list of pairs"),
         ("celeb-df-v2", "List_of_testing_videos.txt", "maybe Celeb-real/a.mp4\n", "not `0|1 folder/file`"),
-        ("dfdc", "part_0/metadata.json", "[]", "an object of objects"),
+        ("dfdc", "test/metadata.json", "[]", "an object of objects"),
+        ("dfdc", "test/metadata.json", '{"c.mp4": {}}', "gives c.mp4 the label None"),
+        ("dfdc", "train/part_0/metadata.json", '{"a.mp4": {"label": "REAL", "split": 1}}', "names a split 1"),
+        ("dfdc", "validation/labels.csv", "name,label\ne.mp4,1\n", "the columns filename and label"),
+        ("dfdcp", "dataset.json", '{"a/b.mp4": {"set": "test"}}', "gives a/b.mp4 the label None"),
+        ("deeperforensics", "lists/splits/val.txt", "001.mp4\n", "not `target_actor.mp4`"),
+        ("ffiw", "target/odd.mp4", "", "neither the folder nor the name of odd.mp4"),
         ("dfdcp", "dataset.json", '{"a/b.mp4": {"label": "real", "set": "dev"}}', "names a split 'dev'"),
     ],
 )
@@ -206,8 +253,81 @@ def test_a_list_that_cannot_be_understood_is_refused(
     TREES[name][0](tmp_path)
     (tmp_path / file).write_text(content)
 
-    with pytest.raises(DatasetError, match=told.replace("|", r"\|")):
+    with pytest.raises(DatasetError, match=re.escape(told)):
         scanned(name, tmp_path)
+
+
+def test_the_originals_of_a_fake_are_found_by_its_name(tmp_path: Path) -> None:
+    pairs = {}
+    for name in ("deepfakedetection", "dfdc", "dfdcp", "ffiw"):
+        TREES[name][0](tmp_path / name)
+        pairs |= {entry.path.as_posix(): entry.pair for entry in scanned(name, tmp_path / name).entries if entry.pair}
+
+    actors = "original_sequences/actors/c23/videos"
+    fakes = "manipulated_sequences/DeepFakeDetection/c23/videos"
+    assert pairs == {
+        f"{fakes}/01_02__kitchen__ABCDEFGH.mp4": f"{actors}/01__kitchen.mp4",
+        f"{fakes}/02_01__hall__ABCDEFGH.mp4": f"{actors}/02__hall.mp4",
+        "train/part_0/a.mp4": "train/part_0/b.mp4",
+        "method_A/1/1_C/2_1_C_001.mp4": "original_videos/1/1_C_001.mp4",
+        "target/val/val_00000001.mp4": "source/val/val_00000001.mp4",
+        "target/test_00000002.mp4": "source/test_00000002.mp4",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "people"),
+    [
+        ("deepfakedetection", {"actor-01", "actor-02"}),
+        ("celeb-df-v2", {"id0", "youtube-00170"}),
+        ("dfdc", {"b", "c", "d", "e"}),
+        ("dfdcp", {"1"}),
+        ("deeperforensics", {"M100", "M101", "M102"}),
+        ("df40", {"ff-000", "cdf-id0", "heygen-a"}),
+        ("ffiw", {"val_00000001", "test_00000002"}),
+        ("folder", {"ann", "bob", "eve"}),
+    ],
+)
+def test_identities_are_the_people_or_the_videos_that_were_swapped(name: str, people: set[str], tmp_path: Path) -> None:
+    TREES[name][0](tmp_path)
+
+    assert {entry.identity for entry in scanned(name, tmp_path).entries} == people
+
+
+def test_a_split_that_is_not_wished_neither_counts_nor_is_missed(tmp_path: Path) -> None:
+    faceforensics(tmp_path)
+    (tmp_path / "train.json").unlink()
+    (tmp_path / "original_sequences/youtube/c23/videos/011.mp4").unlink()
+
+    found = scan("faceforensics", tmp_path, ScanWish(splits=("test",)))
+
+    assert {entry.split for entry in found.entries} == {"test"}
+    assert found.missing == ()
+    with pytest.raises(DatasetError, match="no split 'dev'"):
+        ScanWish(splits=("dev",))
+    deeperforensics(tmp_path / "other")
+    with pytest.raises(DatasetError, match="holds no videos of this layout in train"):
+        scan("df40", tmp_path / "other" / "manipulated_videos", ScanWish(splits=("train",)))
+
+
+def test_the_videos_of_a_csv_are_looked_for_and_keep_their_licence(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4", "b.mp4")
+    lines = ["file,split,label,identity,pair,licence", "a.mp4,train,fake,ann,c.mp4,own", "b.mp4,train,real,ann,,"]
+    (tmp_path / "list.csv").write_text("\n".join([*lines, "c.mp4,train,real,ann,,"]))
+
+    found = scanned("csv", tmp_path / "list.csv")
+
+    assert found.missing == (PurePosixPath("c.mp4"),)
+    assert [(entry.path.name, entry.pair, entry.licence) for entry in found.entries] == [
+        ("a.mp4", None, "own"),
+        ("b.mp4", None, "theirs"),
+    ]
+
+
+def test_a_part_of_the_challenge_may_be_scanned_alone(tmp_path: Path) -> None:
+    dfdc(tmp_path)
+
+    assert scanned("dfdc", tmp_path / "validation").entries[0].split == "validation"
 
 
 def test_an_unknown_layout_and_a_root_that_is_not_there_are_refused(tmp_path: Path) -> None:

@@ -64,7 +64,11 @@ def test_other_columns_are_ignored_and_the_folder_names_the_set(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
-        (["a.mp4,train,real,,ann,1", "b.mp4,test,fake,g,ann,1"], "identity 'ann' stands in two splits"),
+        (["a.mp4,train,real,,ann,1", "b.mp4,test,fake,g,ann,1"], r"more than one split: 'ann' \(test, train\)$"),
+        (
+            ["a.mp4,train,real,,ann,1", "b.mp4,test,real,,ann,1", "c.mp4,test,real,,bob,1", "d.mp4,train,real,,bob,1"],
+            r"'ann' \(test, train\), 'bob' \(test, train\)",
+        ),
         (["a.mp4,train,real,,ann,1", "a.mp4,train,real,,ann,1"], "a.mp4 is named twice"),
         (["a.mp4,train,real,,ann,1", ",train,real,,bob,1"], "line 3 of the manifest has no file"),
         (["a.mp4,train,genuine,,ann,1"], "line 2 of the manifest: the label must be one of real, fake"),
@@ -81,9 +85,28 @@ def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path) -> None:
         read(tmp_path, "a.mp4", head="file\n")
     with pytest.raises(DatasetError, match="cannot be read"):
         Manifest.from_csv(tmp_path / "nothing.csv")
+    with pytest.raises(DatasetError, match="cannot be read: field larger"):
+        read(tmp_path, "x" * 200_000)
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DatasetError, match="cannot be read"):
         Manifest.from_csv(tmp_path / "binary.csv")
+
+
+def test_a_manifest_from_a_spreadsheet_is_read(tmp_path: Path) -> None:
+    assert len(read(tmp_path, "a.mp4,train,real,,ann,1", head="\ufeff" + HEAD).entries) == 1
+
+
+def test_a_name_that_two_data_sets_use_may_stand_in_two_splits(tmp_path: Path) -> None:
+    head = "file,split,label,identity,dataset\n"
+
+    assert len(read(tmp_path, "a.mp4,train,real,001,one", "b.mp4,test,real,001,other", head=head).entries) == 2
+
+
+def test_the_working_folder_names_the_set_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = read(tmp_path, "a.mp4,train,real,,ann,1")
+    monkeypatch.chdir(tmp_path)
+
+    assert Manifest.from_csv(Path("manifest.csv")).sha256 == elsewhere.sha256
 
 
 def test_a_fake_whose_maker_is_not_named_has_an_unknown_one(tmp_path: Path) -> None:
