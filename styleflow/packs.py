@@ -27,6 +27,7 @@ DEFAULT_MODEL = "styleflow@default"
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Triple = tuple[float, float, float]
+StyleFraming = Literal["ffhq", "ftcn256", "ffhq_per_frame"]
 
 
 class _CardPart(BaseModel):
@@ -53,7 +54,7 @@ class Preprocessing(_CardPart):
     style_size: int
     style_mean: Triple = (0.5, 0.5, 0.5)
     style_std: Triple = (0.5, 0.5, 0.5)
-    style_framing: Literal["ffhq", "ftcn256", "ffhq_per_frame"] = "ffhq"
+    style_framing: StyleFraming = "ffhq"
     """`ffhq`: FFHQ framing by one transform per clip; `ftcn256`: the content crop itself; `ffhq_per_frame`: each
     frame framed by its own points, as FFHQ was, so that the jitter of the points enters the style flow."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,9 +12,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from styleflow.errors import PackError, StyleFlowError
+from styleflow.cli.failing import errors_as_exit
+from styleflow.errors import PackError
 
-BAD_INPUT = 2
 OUT_OF_TIME = 3
 
 app = typer.Typer(help="Prepare videos, train the network, and make a pack of what was learnt.", no_args_is_help=True)
@@ -53,7 +51,7 @@ def prepare(
     from styleflow.training.store import Store as OpenStore
 
     troubles: list[Prepared] = []
-    with _errors_as_exit(), _bar() as bar:
+    with errors_as_exit(), _bar() as bar:
         listed = Manifest.from_csv(manifest)
         sizes = sizes_of(Recipe.read(recipe)) if recipe else COMPACT
         made = OpenStore.create(store, Geometry(sizes.content.input_size), listed.sha256)
@@ -97,7 +95,7 @@ def run(
     if starting_pack:
         from styleflow.packs import read_pack
 
-        with _errors_as_exit():
+        with errors_as_exit():
             arguments += ["--starting-pack", str(read_pack(starting_pack).weights_path)]
     arguments += ["--device", device] if device != "auto" else []
     arguments += ["--steps", *step] if step else []
@@ -119,7 +117,7 @@ def held_back(
     from styleflow.training.recipe import Recipe
     from styleflow.training.store import Store as OpenStore
 
-    with _errors_as_exit():
+    with errors_as_exit():
         chosen, listed = Recipe.read(recipe).selection, Manifest.from_csv(manifest)
         opened = OpenStore.open(store)
         dealt = folds_of((video.facts for video in opened.videos if video.facts.split == "train"), chosen.folds)
@@ -149,7 +147,7 @@ def pack(
     from styleflow.training.packing import PackWish, write_trained_pack
     from styleflow.training.recipe import Recipe
 
-    with _errors_as_exit():
+    with errors_as_exit():
         began = (
             (Source(name=starting_weights.name, sha256=sha256_of(starting_weights), components=("content",)),)
             if (starting_weights)
@@ -176,7 +174,7 @@ def calibrate(
     from styleflow.packs import Calibration, Catalog
     from styleflow.training.packing import calibrated_pack
 
-    with _errors_as_exit():
+    with errors_as_exit():
         try:
             proposed = json.loads(calibration.read_text(encoding="utf-8"))
             measured = Calibration.model_validate(proposed["calibration"] | {"abstain": proposed["abstain"]})
@@ -189,12 +187,3 @@ def calibrate(
 def _bar() -> Progress:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     return Progress(*columns, console=Console(stderr=True))
-
-
-@contextmanager
-def _errors_as_exit() -> Iterator[None]:
-    try:
-        yield
-    except StyleFlowError as error:
-        Console(stderr=True).print(f"{error.code}: {error}", style="red", soft_wrap=True, markup=False)
-        raise typer.Exit(BAD_INPUT) from error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,14 +10,13 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from styleflow.cli.failing import BAD_INPUT, errors_as_exit
 from styleflow.errors import ConfigurationError, PackError, StyleFlowError
 from styleflow.models.sizes import SIZES, DetectorSizes, FlowLevel, StyleAttentionRoles
 from styleflow.packs import Catalog, PackCard, verify_pack
 from styleflow.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Weights packs: make, import, list, show, verify.")
-
-BAD_INPUT = 2
 
 
 def _packs_directory() -> Path:
@@ -63,7 +60,7 @@ def init(
     from styleflow.models.weights import write_random_pack
 
     sizes = _sizes_called(size)
-    with _errors_as_exit():
+    with errors_as_exit():
         pack = write_random_pack(directory, sizes, seed)
     Console().print(f"{pack.card.model}  sha256 {pack.card.weights.sha256}", soft_wrap=True)
 
@@ -130,7 +127,7 @@ def verify(
     from styleflow.models.verification import check
     from styleflow.models.weights import load_detector
 
-    with _errors_as_exit():
+    with errors_as_exit():
         _require(device)
         catalog = Catalog(directory)
         packs = [catalog.resolve(model) for model in models] if models else list(catalog.packs)
@@ -153,7 +150,7 @@ def verify(
 @app.command("list")
 def list_packs(directory: Directory) -> None:
     """The packs that are served from the folder."""
-    with _errors_as_exit():
+    with errors_as_exit():
         catalog = Catalog(directory)
     table = Table(Column("model", no_wrap=True), "size", "MB", "calibration", "trained", "SHA-256")
     default = catalog.default
@@ -177,16 +174,7 @@ def show(
     model: Annotated[str, typer.Argument(help="name@version, or styleflow@default.")] = "styleflow@default",
 ) -> None:
     """Verify a pack's bytes and print its card."""
-    with _errors_as_exit():
+    with errors_as_exit():
         pack = Catalog(directory).resolve(model)
         verify_pack(pack)
     Console().print_json(pack.card.model_dump_json())
-
-
-@contextmanager
-def _errors_as_exit() -> Iterator[None]:
-    try:
-        yield
-    except StyleFlowError as error:
-        Console(stderr=True).print(f"{error.code}: {error}", style="red", soft_wrap=True, markup=False)
-        raise typer.Exit(BAD_INPUT) from error

@@ -23,14 +23,13 @@ from styleflow.models.checkpoint_file import Checkpoint, read_checkpoint
 from styleflow.models.layout import Layout, entries, listing
 from styleflow.models.published import STAGE_TWO, STYLE_ENCODER, STYLE_GRU, Match, PublishedPart
 from styleflow.models.sizes import SIZES, ContentSizes, DetectorSizes, FlowLevel, size_name
-from styleflow.models.weights import write_pack
+from styleflow.models.weights import preprocessing_of, write_pack
 from styleflow.packs import (
     COMPONENTS,
     CONTENT_ONLY,
     Component,
     Pack,
     PackCard,
-    Preprocessing,
     Source,
     Training,
     WeightsFile,
@@ -252,14 +251,7 @@ def _card(sizes: DetectorSizes, components: tuple[Component, ...], files: Files,
         sizes=sizes.to_json(),
         components=components,
         weights=WeightsFile(sha256="0" * 64, size_bytes=1),  # replaced as soon as the file is written
-        preprocessing=Preprocessing(
-            clip_frames=sizes.clip_frames,
-            content_size=sizes.content.input_size,
-            content_mean=sizes.content.mean,
-            content_std=sizes.content.std,
-            style_size=sizes.style_encoder.input_size,
-            style_framing=wishes.style_framing,
-        ),
+        preprocessing=preprocessing_of(sizes, wishes.style_framing),
         calibration=None,
         training=Training(trained=True, statement=wishes.statement),
         sources=tuple(

@@ -34,6 +34,7 @@ from styleflow.packs import (
     Pack,
     PackCard,
     Preprocessing,
+    StyleFraming,
     Training,
     WeightsFile,
     read_pack,
@@ -140,6 +141,18 @@ def write_pack(directory: Path, state: Mapping[str, Tensor], describe: Callable[
     return directory / card.folder
 
 
+def preprocessing_of(sizes: DetectorSizes, style_framing: StyleFraming = "ffhq") -> Preprocessing:
+    """How pixels are prepared for a network of these sizes."""
+    return Preprocessing(
+        clip_frames=sizes.clip_frames,
+        content_size=sizes.content.input_size,
+        content_mean=sizes.content.mean,
+        content_std=sizes.content.std,
+        style_size=sizes.style_encoder.input_size,
+        style_framing=style_framing,
+    )
+
+
 def _random_card(
     sizes: DetectorSizes, seed: int, weights: WeightsFile, *, default: bool, created: datetime
 ) -> PackCard:
@@ -151,13 +164,7 @@ def _random_card(
         sizes=sizes.to_json(),
         components=COMPONENTS,
         weights=weights,
-        preprocessing=Preprocessing(
-            clip_frames=sizes.clip_frames,
-            content_size=sizes.content.input_size,
-            content_mean=sizes.content.mean,
-            content_std=sizes.content.std,
-            style_size=sizes.style_encoder.input_size,
-        ),
+        preprocessing=preprocessing_of(sizes),
         calibration=None,
         training=Training(trained=False, statement="random weights: not trained", seed=seed),
         licences=("MIT",),

@@ -13,12 +13,11 @@ from safetensors.torch import load_file
 from styleflow.components import COMPONENTS
 from styleflow.errors import PackError
 from styleflow.models.sizes import size_name
-from styleflow.models.weights import write_pack
+from styleflow.models.weights import preprocessing_of, write_pack
 from styleflow.packs import (
     Calibration,
     Pack,
     PackCard,
-    Preprocessing,
     Source,
     Training,
     WeightsFile,
@@ -62,13 +61,7 @@ def write_trained_pack(packs: Path, out: Path, recipe: Recipe, wish: PackWish) -
             sizes=sizes.to_json(),
             components=COMPONENTS,
             weights=weights,
-            preprocessing=Preprocessing(
-                clip_frames=sizes.clip_frames,
-                content_size=sizes.content.input_size,
-                content_mean=sizes.content.mean,
-                content_std=sizes.content.std,
-                style_size=sizes.style_encoder.input_size,
-            ),
+            preprocessing=preprocessing_of(sizes),
             calibration=None,
             training=Training(trained=True, statement=wish.statement, seed=recipe.seed),
             sources=wish.sources,
