@@ -46,6 +46,9 @@ class BatchMix:
     """From one of them to the next, in frames of the stored clip."""
     generated: float = 0.25
     """Share of pairs whose fake is a generated video of the data."""
+    generated_whole: bool = True
+    """Whether a generated clip without an original is generated in every patch, as talking heads are; else nothing is
+    said of its patches."""
     swaps: float = 0.25
     """Share of pairs that are a swap of the data beside its own original."""
     pseudo: Mapping[str, float] = field(default_factory=lambda: dict(PSEUDO_MIX))
@@ -165,7 +168,7 @@ def _beside_original(bank: Bank, fake: BankedVideo, mix: BatchMix, chance: Chanc
         return _Pair(original, clip, soft_masks(marks, clip.shape[-1], SWAPPED), True, True, fake.generator)
     stranger = bank.real(chance)
     original = stranger.clip(chance.whole(0, stranger.clips), frames)[0].to(device)
-    return _Pair(original, clip, torch.ones_like(clip[:, :1]), False, False, fake.generator)
+    return _Pair(original, clip, torch.ones_like(clip[:, :1]), mix.generated_whole, False, fake.generator)
 
 
 def _some_frames(stored: int, mix: BatchMix, chance: Chance) -> slice:

@@ -77,6 +77,18 @@ def test_the_mix_says_what_the_fakes_are(bank: Bank, mix: BatchMix, kinds: set[s
     assert set(batch.kinds[1::2]) == kinds
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_is_said_of_the_patches_of_a_generated_clip_is_the_mixs_choice(bank: Bank, whole: bool) -> None:
+    mix = BatchMix(pairs=12, frames=4, generated=1.0, swaps=0.0, generated_whole=whole)
+
+    batch = drawn_batch(bank, mix, Framing(GEOMETRY), Chance.seeded(3), CPU)
+
+    alone = torch.tensor([kind == "talker" for kind in batch.kinds])
+    assert (batch.mask_known[alone] == whole).all()
+    assert (batch.masks[alone] == 1).all()
+    assert batch.mask_known[~alone].all()
+
+
 def test_without_generated_videos_every_fake_is_a_pseudo_fake(bank: Bank) -> None:
     reals = bank.where(lambda video: not video.fake)
 
