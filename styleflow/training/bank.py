@@ -17,6 +17,8 @@ from torch import Tensor
 from styleflow.training.chance import Chance
 from styleflow.training.store import Store, StoredVideo
 
+SAME_MOMENT_SECONDS = 0.02
+"""Half a frame: an original and its fake have the same frames."""
 MOST_BYTES = 6 * 2**30
 """Of decoded clips held; a clip of 32 frames of 252 px takes 6 MB."""
 
@@ -96,6 +98,8 @@ class Bank:
     """By identity."""
     fakes: dict[str, dict[str, list[BankedVideo]]] = field(init=False)
     """By generator and identity."""
+    swaps: tuple[BankedVideo, ...] = field(init=False)
+    """Fakes whose original is here too."""
 
     def __post_init__(self) -> None:
         reals: defaultdict[str, list[BankedVideo]] = defaultdict(list)
@@ -103,6 +107,8 @@ class Bank:
         for video in self.videos:
             (fakes[video.generator][video.identity] if video.fake else reals[video.identity]).append(video)
         object.__setattr__(self, "by_key", {video.key: video for video in self.videos})
+        swaps = tuple(video for video in self.videos if video.fake and video.pair in self.by_key)
+        object.__setattr__(self, "swaps", swaps)
         object.__setattr__(self, "reals", dict(reals))
         object.__setattr__(self, "fakes", {generator: dict(found) for generator, found in fakes.items()})
 
@@ -118,6 +124,15 @@ class Bank:
         """A generated video, every generator equally likely, and every identity within it."""
         of_generator = self.fakes[chance.one_of(sorted(self.fakes))]
         return chance.one_of(of_generator[chance.one_of(sorted(of_generator))])
+
+    def moment_in_original(self, fake: BankedVideo, number: int) -> tuple[BankedVideo, int] | None:
+        """The original's clip that shows what the fake's clip shows, if both were kept."""
+        original = self.by_key.get(fake.pair)
+        if original is None:
+            return None
+        start = fake.stored.starts[number]
+        close = [at for at, other in enumerate(original.stored.starts) if abs(other - start) < SAME_MOMENT_SECONDS]
+        return (original, close[0]) if close else None
 
     def other_face(self, chance: Chance, than: str) -> tuple[BankedVideo, int]:
         """A clip or photo of somebody else."""

@@ -138,9 +138,8 @@ def _drawn_pair(
     if kind < mix.generated and bank.fakes:
         fake = bank.fake(chance)
         return _beside_original(bank, fake, mix, chance, device)
-    pairs = _paired(bank)
-    if kind < mix.generated + mix.swaps and pairs:
-        return _beside_original(bank, chance.one_of(pairs), mix, chance, device)
+    if kind < mix.generated + mix.swaps and bank.swaps:
+        return _beside_original(bank, chance.one_of(bank.swaps), mix, chance, device)
     video = bank.real(chance)
     number = chance.whole(0, video.clips)
     frames = _some_frames(video.frames_per_clip, mix, chance)
@@ -153,18 +152,15 @@ def _drawn_pair(
     return _Pair(clip, made.clip, made.mask, True, True, made.kind)
 
 
-def _paired(bank: Bank) -> list[BankedVideo]:
-    return [video for video in bank.videos if video.fake and video.pair in bank.by_key]
-
-
 def _beside_original(bank: Bank, fake: BankedVideo, mix: BatchMix, chance: Chance, device: torch.device) -> _Pair:
     """A fake of the data beside its own original at the same moment, or beside any real clip where it has none."""
-    partner = bank.by_key.get(fake.pair)
     number = chance.whole(0, fake.clips)
+    partner = bank.moment_in_original(fake, number)
     frames = _some_frames(fake.frames_per_clip, mix, chance)
     clip, marks = (part.to(device) for part in fake.clip(number, frames))
-    if partner is not None and partner.clips == fake.clips:
-        original = partner.clip(number, frames)[0].to(device)
+    if partner is not None:
+        video, at = partner
+        original = video.clip(at, frames)[0].to(device)
         return _Pair(original, clip, soft_masks(marks, clip.shape[-1], SWAPPED), True, True, fake.generator)
     stranger = bank.real(chance)
     original = stranger.clip(chance.whole(0, stranger.clips), frames)[0].to(device)

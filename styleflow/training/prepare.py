@@ -63,13 +63,16 @@ def prepare_video(
     if before is not None:
         return Prepared(facts.key, before.clips, before.path.stat().st_size, kept_before=True)
     try:
-        clips = [wide_pictures(clip, store.geometry) for clip in clips_of(source, faces, wish)]
+        found = [
+            (clip.sightings[0].mark.time_seconds, wide_pictures(clip, store.geometry))
+            for clip in clips_of(source, faces, wish)
+        ]
     except (StyleFlowError, OSError) as error:
         return Prepared(facts.key, 0, 0, trouble=f"{type(error).__name__}: {error}")
-    if not clips:
+    if not found:
         return Prepared(facts.key, 0, 0, trouble="no clip with a face that is large and clear enough")
-    kept = [clip[:: wish.frame_step] for clip in clips]
-    path = store.write(facts, kept, [landmarker(clip) for clip in kept])
+    kept = [clip[:: wish.frame_step] for _, clip in found]
+    path = store.write(facts, kept, [landmarker(clip) for clip in kept], starts=[start for start, _ in found])
     return Prepared(facts.key, len(kept), path.stat().st_size)
 
 

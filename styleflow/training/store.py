@@ -27,7 +27,7 @@ from styleflow.errors import StyleFlowError
 from styleflow.training import frame_codec
 from styleflow.training.geometry import Geometry
 
-STORE_VERSION = 1
+STORE_VERSION = 2
 INDEX = "store.json"
 LANDMARKS = 68
 
@@ -63,6 +63,8 @@ class StoredVideo:
     clips: int
     frames_per_clip: int
     wide_size: int
+    starts: tuple[float, ...]
+    """Time of each clip's first frame in seconds; 0 for photos."""
 
     def frames(self, clip: int) -> NDArray[np.uint8]:
         """(T, W, W, 3) RGB of a clip. Raises StoreError."""
@@ -130,13 +132,17 @@ class Store:
         clips: Sequence[NDArray[np.uint8]],
         landmarks: Sequence[NDArray[np.float32]],
         folder: str = "clips",
+        *,
+        starts: Sequence[float] | None = None,
     ) -> Path:
-        """Keep the clips (each (T, W, W, 3)) and landmarks (each (T, 68, 2)) of one video; T is the same for all."""
+        """Keep the clips (each (T, W, W, 3)), landmarks (each (T, 68, 2)) and starts of one video; T is the same for
+        all."""
         blocks = {f"clip.{i}": np.frombuffer(frame_codec.encode(clip), dtype=np.uint8) for i, clip in enumerate(clips)}
         frames = len(clips[0]) if clips else 0
         points = np.asarray(landmarks, dtype=np.float16).reshape(len(clips), frames, LANDMARKS, 2)
         header = {name: str(value) for name, value in asdict(facts).items()}
         header |= {"clips": str(len(clips)), "frames_per_clip": str(frames)}
+        header |= {"starts": json.dumps(list(starts or [0.0] * len(clips)))}
         path = self.path_of(facts.key, folder)
         unfinished = path.with_suffix(f".{os.getpid()}.part")
         save_file(blocks | {"landmarks": points}, unfinished, metadata=header)
@@ -154,8 +160,9 @@ def read_video(path: Path, wide_size: int) -> StoredVideo:
         header: Mapping[str, str] = file.metadata() or {}
     try:
         facts = VideoFacts(**{field.name: header[field.name] for field in fields(VideoFacts)})
-        return StoredVideo(path, facts, int(header["clips"]), int(header["frames_per_clip"]), wide_size)
-    except (KeyError, ValueError) as error:
+        clips, frames, starts = (json.loads(header[name]) for name in ("clips", "frames_per_clip", "starts"))
+        return StoredVideo(path, facts, int(clips), int(frames), wide_size, tuple(map(float, starts)))
+    except (KeyError, ValueError, TypeError) as error:
         raise StoreError(f"{path.name} in the store lacks its facts: {error}") from error
 
 

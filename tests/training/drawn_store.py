@@ -45,7 +45,7 @@ def write_drawn(store: Store, people: int = 6) -> list[Path]:
     for number in range(people):
         real = VideoFacts(key=f"real-{number}", label="real", identity=f"person-{number}")
         clips = [drawn_clip(10 * number + part, side) for part in range(2)]
-        written.append(store.write(real, clips, [marks, marks]))
+        written.append(store.write(real, clips, [marks, marks], starts=[0.0, 2.0]))
         swap = number % 2 == 0
         fake = VideoFacts(
             key=f"fake-{number}",
@@ -55,7 +55,7 @@ def write_drawn(store: Store, people: int = 6) -> list[Path]:
             pair=real.key if swap else "",
         )
         altered = [np.clip(clip.astype(int) + 20, 0, 255).astype(np.uint8)[:, ::-1] for clip in clips]
-        written.append(store.write(fake, altered, [marks, marks]))
+        written.append(store.write(fake, altered, [marks, marks], starts=[0.0, 2.0]))
     for number in range(2):
         photo = VideoFacts(key=f"photo-{number}", label="real", identity=f"photo-{number}")
         written.append(store.write(photo, [drawn_clip(900 + number, side, 1)], [marks[:1]], "photos"))

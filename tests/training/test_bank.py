@@ -7,8 +7,8 @@ import pytest
 from styleflow.training.bank import Bank, banked, folds_of, held_back, without_generators
 from styleflow.training.chance import Chance
 from styleflow.training.geometry import Geometry
-from styleflow.training.store import Store
-from tests.training.drawn_store import write_drawn
+from styleflow.training.store import Store, VideoFacts
+from tests.training.drawn_store import drawn_clip, drawn_landmarks, write_drawn
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,23 @@ def test_another_face_is_somebody_elses(bank: Bank) -> None:
 
     assert {video.identity for video in others} > {"photo-0", "photo-1", "person-0"}
     assert "person-3" not in {video.identity for video in others}
+
+
+def test_the_originals_clip_of_the_same_moment_is_found_by_its_time(tmp_path: Path) -> None:
+    store = Store.create(tmp_path, Geometry(16), "drawn")
+    clips, marks = [drawn_clip(number, 22) for number in range(3)], drawn_landmarks(22)
+    real = VideoFacts(key="real", label="real", identity="ann")
+    fake = VideoFacts(key="fake", label="fake", identity="ann", generator="g", pair="real")
+    store.write(real, clips, [marks] * 3, starts=[0.0, 2.0, 4.0])
+    store.write(fake, clips[:2], [marks] * 2, starts=[2.0, 3.0])
+
+    bank = banked(Store.open(tmp_path))
+    (swap,) = bank.swaps
+
+    found = bank.moment_in_original(swap, 0)
+    assert found is not None
+    assert (found[0].key, found[1]) == ("real", 1)
+    assert bank.moment_in_original(swap, 1) is None
 
 
 def test_a_generator_can_be_left_out(bank: Bank) -> None:

@@ -18,10 +18,10 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     facts = VideoFacts(key="a", label="fake", identity="ann", generator="gen", pair="b", source_sha256="0" * 64)
     clip, marks = drawn_clip(1, GEOMETRY.wide_size), drawn_landmarks(GEOMETRY.wide_size)
 
-    store.write(facts, [clip, clip], [marks, marks])
+    store.write(facts, [clip, clip], [marks, marks], starts=[0.5, 3.0])
 
     (video,) = Store.open(tmp_path).videos
-    assert (video.facts, video.clips) == (facts, 2)
+    assert (video.facts, video.clips, video.starts) == (facts, 2, (0.5, 3.0))
     assert np.abs(video.frames(1).astype(int) - clip).mean() <= 4
     np.testing.assert_allclose(video.landmarks(0), marks, rtol=2e-3)
 
