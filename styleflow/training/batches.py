@@ -164,7 +164,8 @@ def _beside_original(bank: Bank, fake: BankedVideo, mix: BatchMix, chance: Chanc
         return _Pair(original, clip, soft_masks(marks, clip.shape[-1], SWAPPED), True, True, fake.generator)
     stranger = bank.real(chance)
     original = stranger.clip(chance.whole(0, stranger.clips), frames)[0].to(device)
-    return _Pair(original, clip, torch.ones_like(clip[:, :1]), mix.generated_whole, False, fake.generator)
+    whole = mix.generated_whole and not fake.pair
+    return _Pair(original, clip, torch.ones_like(clip[:, :1]), whole, False, fake.generator)
 
 
 def _some_frames(stored: int, mix: BatchMix, chance: Chance) -> slice:
