@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,7 +73,10 @@ def _unpickled(path: Path) -> object:
                 damaged = archive.testzip()
             if damaged is not None:
                 raise PackError(f"{path.name} is damaged: the checksum of {damaged} does not match.")
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        with warnings.catch_warnings():
+            # of newer pickle protocols, which the reader goes on to refuse: the refusal says all there is to say
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except PackError:
         raise
     except pickle.UnpicklingError as error:

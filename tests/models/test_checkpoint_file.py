@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
+import warnings
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,18 @@ def test_a_pickle_that_would_run_a_program_is_refused_and_runs_nothing(tmp_path:
 
     with pytest.raises(PackError, match=r"^evil\.pt holds more than tensors and plain values .*(posix|os)\.system"):
         read_checkpoint(path)
+    assert not mark.exists()
+
+
+def test_a_pickle_of_a_newer_protocol_is_refused_without_a_word_of_the_readers_own(tmp_path: Path) -> None:
+    mark, path = tmp_path / "executed", tmp_path / "evil.pt"
+    path.write_bytes(pickle.dumps({"opts": Payload(mark)}, protocol=pickle.HIGHEST_PROTOCOL))
+
+    with warnings.catch_warnings(record=True) as heard, pytest.raises(PackError, match="not a readable checkpoint"):
+        warnings.simplefilter("always")
+        read_checkpoint(path)
+
+    assert heard == []
     assert not mark.exists()
 
 
