@@ -1,7 +1,7 @@
 """What happens to a video between camera and moderator, drawn once per clip: scale, blur, light, blocks, noise.
 
 Both members of a pair, and every clip without a partner, go through the same choice, so that what compression leaves
-never tells them apart (design/models/experiments.md, 3). Pictures are float32 [T,3,H,W] RGB in 0..1.
+never tells them apart (docs/decisions/0009-training.md). Pictures are float32 [T,3,H,W] RGB in 0..1.
 """
 
 from __future__ import annotations
