@@ -147,6 +147,8 @@ def _one_step(
 ) -> dict[str, float]:
     trainee.module.train()
     drawn = trainee.draw(progress.step, Chance.seeded(wish.seed, progress.step))
+    # dropout draws from torch's own generator: it too must not depend on where a run was interrupted
+    torch.manual_seed(Chance.seeded(wish.seed, progress.step, 1).whole(0, 2**31))
     with _precision(wish, device):
         loss, numbers = trainee.loss(drawn)
     if not torch.isfinite(loss):
@@ -155,6 +157,8 @@ def _one_step(
     loss.backward()  # type: ignore[no-untyped-call]
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     norm = torch.nn.utils.clip_grad_norm_(parameters, wish.gradient_norm)
+    if not torch.isfinite(norm):
+        raise TrainingDiverged(f"the gradient is {norm.item()} at step {progress.step}")
     optimiser.step()
     progress.stepped(trainee.module, wish.average)
     return {"loss": loss.item(), "gradient": float(norm), "rate": optimiser.param_groups[0]["lr"], **numbers}
@@ -209,6 +213,9 @@ class _Progress:
             optimiser.load_state_dict(found["optimiser"])
             for name, value in found["progress"].items():
                 setattr(progress, name, value)
+            places = {name: value.device for name, value in module.state_dict().items()}
+            for held in (progress.average, progress.best):
+                held.update({name: value.to(places[name]) for name, value in held.items()})
         return progress
 
     def save(self, path: Path, module: nn.Module, optimiser: torch.optim.Optimizer) -> None:

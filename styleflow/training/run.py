@@ -89,7 +89,8 @@ class Run:
         if chosen.held_back < 0:
             return without_generators(bank, chosen.without_generators), bank.where(lambda _: False)
         learn, judge = held_back(bank, chosen.held_back, chosen.folds)
-        return without_generators(learn, chosen.without_generators), judge
+        left_out = chosen.without_generators
+        return without_generators(learn, left_out), without_generators(judge, left_out)
 
     @cached_property
     def framing(self) -> Framing:
@@ -184,8 +185,9 @@ class Run:
         trainee.judge_by = lambda: self._figures(judge, drawn, score)
         done = self._fit("frames", trainee, step.loop).finished
         if done:
-            self._leave("frames", content.state_dict())
+            # the step's own file comes last: it says that the step is finished
             self._leave("frame_heads", trainee.heads.state_dict())
+            self._leave("frames", content.state_dict())
         return done
 
     def _figures(self, bank: Bank, mix: BatchMix, score: Callable[[Batch], Tensor]) -> Numbers:
@@ -251,8 +253,8 @@ class Run:
         trainee.judge_by = lambda: self._figures(judge, drawn, score)
         done = self._fit("stage_two", trainee, step.loop).finished
         if done:
-            self._leave("stage_two", trainee.module.state_dict())
             self._leave("network", detector.state_dict())
+            self._leave("stage_two", trainee.module.state_dict())
         return done
 
     def _beginning(self) -> ContentNetwork | MobileContentNetwork:
