@@ -212,9 +212,15 @@ def verify_pack(pack: Pack) -> None:
     """Reads all bytes of the weights file. Raises PackError unless they are those that the card names."""
     weights = pack.card.weights
     try:
-        found = sha256_of(pack.weights_path)
+        size, found = pack.weights_path.stat().st_size, sha256_of(pack.weights_path)
     except OSError as error:
         raise PackError(f"The pack {pack.card.folder} has no readable {weights.file}.") from error
+    if size != weights.size_bytes:
+        raise PackError(
+            f"The pack {pack.card.folder} was altered: {weights.file} has {size} bytes, its card says "
+            f"{weights.size_bytes}.",
+            pack=pack.card.model,
+        )
     if found != weights.sha256:
         raise PackError(
             f"The pack {pack.card.folder} was altered: the SHA-256 of {weights.file} is {found}, "
@@ -275,6 +281,14 @@ class Catalog:
         """Every name that `resolve` takes."""
         names = [card.model for card in self.cards]
         return [DEFAULT_MODEL, *names] if self.default else names
+
+
+def refuse_second_default(directory: Path, card: PackCard) -> None:
+    """Raises PackError for a card that claims to be the default of a folder which has another: nothing could then be
+    served from it."""
+    held = next((other for other in Catalog(directory).cards if other.default), None) if directory.is_dir() else None
+    if card.default and held is not None and held.folder != card.folder:
+        raise PackError(f"{held.model} is the default already; make {card.model} without --default.")
 
 
 def _refuse_clashes(packs: tuple[Pack, ...]) -> None:

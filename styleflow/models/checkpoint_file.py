@@ -7,6 +7,7 @@ of it is called. What it lets through is looked over once more.
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import re
 import warnings
@@ -14,13 +15,12 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
 from styleflow.errors import PackError
-from styleflow.packs import sha256_of
 
 STATE_KEYS = ("state_dict", "model")
 """Under these names trainers keep the state dict beside other things."""
@@ -40,7 +40,7 @@ _REFUSED_NAME = re.compile(r"(?:GLOBAL|function|type|class) ([\w.]+)")
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """What a checkpoint file holds. The tensors lie on the CPU; a large file's are read when used."""
+    """What a checkpoint file holds. The tensors lie on the CPU, in memory."""
 
     name: str
     """The file's name, without its folder."""
@@ -53,10 +53,12 @@ class Checkpoint:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Raises PackError, which names the file and what is wrong: unreadable, altered, truncated, more than tensors."""
     try:
-        sha256 = sha256_of(path)
+        with path.open("rb") as file:  # one open file for both: what is hashed is what is read
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            content = _unpickled(path.name, file)
     except OSError as error:
         raise PackError(f"{path.name} cannot be read: {error.strerror}.") from error
-    content = _unpickled(path)
     _refuse_anything_but_tensors(path.name, content)
     state, beside = _state_of(path.name, content)
     for key, tensor in state.items():
@@ -64,28 +66,28 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(name=path.name, sha256=sha256, state=state, beside=beside)
 
 
-def _unpickled(path: Path) -> object:
+def _unpickled(name: str, file: BinaryIO) -> object:
+    """Not mapped into memory: mapped, torch heeds neither a record's compression nor its length, and gives what lies
+    behind it for values."""
     try:
-        zipped = zipfile.is_zipfile(path)
-        if zipped:
+        if zipfile.is_zipfile(file):
             # torch reads altered bytes without a word, though each part of the archive carries its checksum
-            with zipfile.ZipFile(path) as archive:
+            with zipfile.ZipFile(file) as archive:
                 damaged = archive.testzip()
             if damaged is not None:
-                raise PackError(f"{path.name} is damaged: the checksum of {damaged} does not match.")
+                raise PackError(f"{name} is damaged: the checksum of {damaged} does not match.")
+        file.seek(0)
         with warnings.catch_warnings():
             # of newer pickle protocols, which the reader goes on to refuse: the refusal says all there is to say
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    except PackError:
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except (PackError, OSError):
         raise
     except pickle.UnpicklingError as error:
-        raise PackError(_refusal(path.name, str(error))) from error
+        raise PackError(_refusal(name, str(error))) from error
     except Exception as error:
         # a made-up or cut-off file can make the reader fail in any way; none of them is more than "not readable"
-        raise PackError(
-            f"{path.name} is not a readable checkpoint: truncated, altered, or of another format."
-        ) from error
+        raise PackError(f"{name} is not a readable checkpoint: truncated, altered, or of another format.") from error
 
 
 def _refusal(name: str, message: str) -> str:

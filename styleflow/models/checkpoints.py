@@ -34,6 +34,7 @@ from styleflow.packs import (
     Training,
     WeightsFile,
     read_pack,
+    refuse_second_default,
 )
 
 Framing = Literal["ffhq", "ftcn256", "ffhq_per_frame"]
@@ -127,6 +128,7 @@ def import_checkpoints(
         raise PackError(f"The pack's {'.'.join(map(str, first['loc']))} will not do: {first['msg']}.") from error
     if (directory / card.folder).exists():
         raise PackError(f"The pack {card.folder} exists already; choose another version.", pack=card.model)
+    refuse_second_default(directory, card)
     state = _state(files, matches, expected)
     folder = write_pack(directory, state, lambda weights: card.model_copy(update={"weights": weights}))
     return Imported(pack=read_pack(folder), parts=parts, level=level)
@@ -169,11 +171,13 @@ def _with_level(sizes: DetectorSizes, files: Files, wish: FlowLevel | None) -> t
             raise PackError("A level needs a StyleGRU; this pack would have no style branch.")
         return sizes, None
     _, gru = files[STYLE_GRU.title]
-    level = wish or inferred_level(sizes, published.gru_width(entries(gru.state)), gru.name)
+    width = published.gru_width(entries(gru.state))
+    # a file without the input's matrix is no StyleGRU: with any level the comparison lists what is missing in it
+    level = wish or (inferred_level(sizes, width, gru.name) if width is not None else sizes.style_gru.level)
     return replace(sizes, style_gru=replace(sizes.style_gru, level=level)), level
 
 
-def inferred_level(sizes: DetectorSizes, width: int | None, name: str) -> FlowLevel:
+def inferred_level(sizes: DetectorSizes, width: int, name: str) -> FlowLevel:
     """The one level whose styles are as wide as the StyleGRU's input. Raises PackError for none and for several."""
     encoder = sizes.style_encoder
     widths: dict[FlowLevel, int] = {
@@ -233,6 +237,8 @@ def _state(files: Files, matches: Mapping[str, Match], expected: Layout) -> dict
         blocks = Counter(tensor.untyped_storage().data_ptr() for tensor in file.state.values())
         for name, key in matches[title].taken.items():
             value = file.state[key].detach().to(torch.float32).contiguous()
+            if not bool(value.isfinite().all()):
+                raise PackError(f"{file.name}: {key} holds values that are not finite in float32.")
             place = value.untyped_storage()
             shared = blocks[place.data_ptr()] > 1 or place.nbytes() != value.nbytes
             state[name] = value.clone() if shared else value

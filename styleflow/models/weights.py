@@ -60,8 +60,9 @@ def load_detector(
     if target.type == "cuda" and chosen == "float32":
         # By default cuDNN rounds float32 convolutions to ten bits of mantissa: that is not the reference.
         torch.backends.cudnn.allow_tf32 = False
+    before = _identity(pack)
     verify_pack(pack)
-    detector = skeleton(_sizes_of(pack.card), pack.card.components)
+    detector = _described_by(pack.card)
     with _opened(pack) as file:
         found = {name: _entry(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118  # not a mapping
         _refuse_differences(pack, layout_of(detector), found)
@@ -70,7 +71,27 @@ def load_detector(
                 names = [name for name in found if name.startswith(f"{component}.")]
                 state = {name: _placed(file.get_tensor(name), target, read_as(name, chosen)) for name in names}
                 _filled(detector, component, state, chosen, serving=serving)
+    if _identity(pack) != before:
+        raise PackError(f"The pack {pack.card.folder} changed while it was read: {pack.card.weights.file}.")
     return detector.eval().requires_grad_(False)
+
+
+def _identity(pack: Pack) -> tuple[int, ...]:
+    """Of the file of parameters: another one, or other bytes, would have another."""
+    try:
+        status = pack.weights_path.stat()
+    except OSError as error:
+        raise PackError(f"The pack {pack.card.folder} has no readable {pack.card.weights.file}.") from error
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _described_by(card: PackCard) -> StyleFlowDetector:
+    """Without memory for its parameters. Raises PackError where no network can have the card's sizes."""
+    sizes = _sizes_of(card)
+    try:
+        return skeleton(sizes, card.components)
+    except (RuntimeError, TypeError, OverflowError) as error:
+        raise PackError(f"The card of the pack {card.folder} describes no network: its sizes are too large.") from error
 
 
 def _filled(
@@ -112,7 +133,7 @@ def write_random_pack(
         def describe(weights: WeightsFile) -> PackCard:
             return _random_card(sizes, seed, weights, default=default, created=created or datetime.now(UTC))
 
-        write_pack(directory, random_parameters(sizes, seed), describe)
+        write_pack(directory, random_parameters(sizes, seed), describe, keep_existing=True)
     pack = read_pack(target)
     if _sizes_of(pack.card) != sizes:
         raise PackError(f"The pack {target.name} exists with other sizes.")
@@ -120,11 +141,18 @@ def write_random_pack(
     return pack
 
 
-def write_pack(directory: Path, state: Mapping[str, Tensor], describe: Callable[[WeightsFile], PackCard]) -> Path:
+def write_pack(
+    directory: Path,
+    state: Mapping[str, Tensor],
+    describe: Callable[[WeightsFile], PackCard],
+    *,
+    keep_existing: bool = False,
+) -> Path:
     """Write a pack into `directory`, the folder of all packs, with the golden clip measured; returns its folder.
 
-    The pack appears whole or not at all. One of that name that is there already stays as it is. Raises PackError for
-    parameters that do not fit the card that `describe` makes, or that give no finite number.
+    The pack appears whole or not at all. One of that name that is there already stays as it is: with `keep_existing`
+    without a word, else PackError is raised. Raises PackError too for parameters that do not fit the card that
+    `describe` makes, or that give no finite number.
     """
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".making-", dir=directory) as scratch:
@@ -137,7 +165,7 @@ def write_pack(directory: Path, state: Mapping[str, Tensor], describe: Callable[
             WeightsFile(file=weights.name, sha256=sha256_of(weights), size_bytes=weights.stat().st_size),
         )
         write_card(measured(Pack(card, made), load_detector), made)
-        _moved(made, directory / card.folder)
+        _moved(made, directory / card.folder, keep_existing=keep_existing)
     return directory / card.folder
 
 
@@ -172,13 +200,15 @@ def _random_card(
     )
 
 
-def _moved(made: Path, target: Path) -> None:
+def _moved(made: Path, target: Path, *, keep_existing: bool) -> None:
     try:
         os.rename(made, target)
     except OSError:
         # Another process made the same pack meanwhile; the caller verifies that one.
         if not target.is_dir():
             raise
+        if not keep_existing:
+            raise PackError(f"The pack {target.name} exists already; choose another version.") from None
         shutil.rmtree(made)
 
 
@@ -187,6 +217,10 @@ def _sizes_of(card: PackCard) -> DetectorSizes:
         sizes = DetectorSizes.from_json(card.sizes)
     except ValueError as error:
         raise PackError(f"The card of the pack {card.folder} describes no network: {error}") from error
+    if card.size != size_name(sizes):
+        raise PackError(
+            f"The card of the pack {card.folder} says that its size is {card.size}; its network is {size_name(sizes)}."
+        )
     prepared = card.preprocessing
     made_for = (sizes.clip_frames, sizes.content.input_size, sizes.style_encoder.input_size)
     if (prepared.clip_frames, prepared.content_size, prepared.style_size) != made_for:

@@ -22,6 +22,7 @@ from styleflow.packs import (
     Training,
     WeightsFile,
     read_pack,
+    refuse_second_default,
     write_card,
 )
 from styleflow.training.recipe import Recipe
@@ -79,6 +80,7 @@ def calibrated_pack(packs: Path, pack: Pack, calibration: Calibration, version: 
     # checked as a whole again: what is calibrated must have been trained
     card = PackCard.model_validate(card.model_dump() | {"calibration": calibration.model_dump()})
     _refuse_existing(packs, card.folder)
+    refuse_second_default(packs, card)
     with tempfile.TemporaryDirectory(prefix=".making-", dir=packs) as scratch:
         made = Path(scratch) / card.folder
         made.mkdir()

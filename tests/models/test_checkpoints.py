@@ -12,9 +12,10 @@ from styleflow.errors import PackError
 from styleflow.models.checkpoints import Imported, PartTaken, Sources, Wishes, import_checkpoints, inferred_level
 from styleflow.models.detector import DetectorSizes
 from styleflow.models.published import STAGE_TWO, STYLE_GRU
+from styleflow.models.random_parameters import random_parameters
 from styleflow.models.sizes import PAPER, FlowLevel
 from styleflow.models.verification import check
-from styleflow.models.weights import load_detector
+from styleflow.models.weights import load_detector, write_pack, write_random_pack
 from styleflow.packs import COMPONENTS, CONTENT_ONLY, Catalog, sha256_of
 from tests.models.official_states import content_only, official, write_checkpoints
 from tests.models.small_networks import TINY, random_clips, tiny
@@ -178,7 +179,9 @@ def test_everything_that_does_not_fit_is_listed_by_file_before_anything_is_writt
 def test_files_given_the_wrong_way_round_are_refused(tmp_path: Path, files: dict[str, Path]) -> None:
     files["style_encoder"], files["style_gru"] = files["style_gru"], files["style_encoder"]
 
-    assert "reads None values a step" in str(refusal(tmp_path, files))
+    problems = refusal(tmp_path, files).details["differences"]
+    assert any("style_gru" in problem and "is missing" in problem for problem in problems)
+    assert any("is left over" in problem for problem in problems)
 
 
 def test_parameters_that_share_one_block_of_memory_are_stored_one_by_one(
@@ -233,3 +236,36 @@ def test_the_variant_of_the_style_attention_is_kept_in_the_card(tmp_path: Path) 
     made = imported(tmp_path, write_checkpoints(tmp_path / "checkpoints", sizes), sizes)
 
     assert load_detector(made.pack).style_attention.roles == "style_query"
+
+
+def test_a_style_gru_without_its_input_is_refused_with_what_is_missing(tmp_path: Path, files: dict[str, Path]) -> None:
+    altered(files["style_gru"], {"module.model.gru.weight_ih_l0": None})
+
+    assert any("weight_ih_l0 is missing" in problem for problem in refusal(tmp_path, files).details["differences"])
+
+
+def test_a_value_too_large_for_float32_is_refused(tmp_path: Path, files: dict[str, Path]) -> None:
+    content: dict[str, Any] = torch.load(files["stage_two"], weights_only=True)
+    state = next((content[key] for key in ("model", "state_dict") if key in content), content)
+    name = next(key for key in state if key.endswith("running_var"))
+    state[name] = state[name].double().fill_(1e300)
+    torch.save(content, files["stage_two"])
+
+    assert "not finite in float32" in str(refusal(tmp_path, files))
+
+
+def test_a_second_default_is_refused_before_it_is_written(tmp_path: Path, files: dict[str, Path]) -> None:
+    imported(tmp_path, files, wishes=Wishes(version="1", default=True))
+
+    with pytest.raises(PackError, match="is the default already"):
+        imported(tmp_path, files, wishes=Wishes(version="2", default=True))
+
+    assert [card.version for card in Catalog(tmp_path / "packs").cards] == ["1"]
+
+
+def test_a_pack_that_another_import_made_meanwhile_is_not_taken_for_ones_own(tmp_path: Path) -> None:
+    state = random_parameters(TINY, seed=1)
+    first = write_random_pack(tmp_path, TINY, seed=1)
+
+    with pytest.raises(PackError, match="exists already"):
+        write_pack(tmp_path, state, lambda weights: first.card.model_copy(update={"weights": weights}))

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
 from styleflow.errors import PackError
+from styleflow.models import weights
+from styleflow.models.random_parameters import random_parameters
 from styleflow.models.sizes import COMPACT
 from styleflow.models.verification import check, golden_clip, golden_logit
-from styleflow.models.weights import load_detector, write_random_pack
-from styleflow.packs import GoldenClip, Pack
+from styleflow.models.weights import load_detector, write_pack, write_random_pack
+from styleflow.packs import GoldenClip, Pack, read_pack, verify_pack
 from tests.models.small_networks import TINY
 
 
@@ -102,3 +105,64 @@ def test_a_pack_without_a_golden_clip_is_refused(pack: Pack) -> None:
 
 
 STYLE_PIXELS = "c7cf14cc122a4d588a5715822bf4c41b412fd4f82aa407732fb99ee4bc69fe5a"
+
+
+def edited(pack: Pack, **changes: object) -> Pack:
+    card = pack.card.model_dump(mode="json") | changes
+    (pack.directory / "card.json").write_text(json.dumps(card))
+    return read_pack(pack.directory)
+
+
+def test_a_card_that_names_a_size_which_its_network_has_not_is_refused(pack: Pack) -> None:
+    with pytest.raises(PackError, match="says that its size is paper; its network is custom"):
+        load_detector(edited(pack, size="paper"))
+
+
+def test_a_tolerance_that_would_let_anything_pass_is_refused(pack: Pack) -> None:
+    network = load_detector(pack)
+
+    with pytest.raises(PackError, match="tolerance of 1e\\+30"):
+        check(network, edited(pack, tolerance={"float32": 1e30}).card, "float32")
+
+
+def test_a_card_with_another_number_of_bytes_is_refused(pack: Pack) -> None:
+    weights = pack.card.weights.model_dump() | {"size_bytes": 5}
+
+    with pytest.raises(PackError, match=r"has .* bytes, its card says 5"):
+        load_detector(edited(pack, weights=weights))
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"), [("style_gru", "hidden", 8 * 10**9), ("transformer", "mlp", 10**18)]
+)
+def test_absurd_sizes_are_refused_in_a_sentence(pack: Pack, part: str, name: str, value: int) -> None:
+    sizes = json.loads(json.dumps(pack.card.model_dump(mode="json")["sizes"]))
+    sizes[part][name] = value
+
+    with pytest.raises(PackError, match="describes no network"):
+        load_detector(edited(pack, sizes=sizes))
+
+
+def test_bytes_that_change_while_they_are_read_are_refused(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    def swapped(pack: Pack) -> None:
+        verify_pack(pack)
+        other = pack.directory / "other"
+        other.write_bytes(pack.weights_path.read_bytes())
+        other.replace(pack.weights_path)
+
+    monkeypatch.setattr(weights, "verify_pack", swapped)
+
+    with pytest.raises(PackError, match="changed while it was read"):
+        load_detector(pack)
+
+
+def test_weights_whose_served_form_differs_from_the_published_one_make_no_pack(tmp_path: Path) -> None:
+    """A norm's mean so far out that folding it loses what the network says."""
+    state = random_parameters(TINY, seed=1)
+    for name in state:
+        if name.startswith("style_encoder.") and name.endswith("res_layer.4.running_mean"):
+            state[name] = state[name] + 1e8
+    card = write_random_pack(tmp_path / "plain", TINY, seed=1).card
+
+    with pytest.raises(PackError, match="form in which it would be served"):
+        write_pack(tmp_path / "packs", state, lambda file: card.model_copy(update={"weights": file}))
