@@ -37,7 +37,8 @@ def filled_pack(directory: Path, sizes: DetectorSizes, seed: int) -> Pack:
     with torch.device("meta"):
         shapes = shapes_of(StyleFlowDetector(sizes))
     save_file(filled(shapes, seed=seed), pack.weights_path)
-    weights = pack.card.weights.model_copy(update={"sha256": sha256_of(pack.weights_path)})
+    size, sha256 = pack.weights_path.stat().st_size, sha256_of(pack.weights_path)
+    weights = pack.card.weights.model_copy(update={"sha256": sha256, "size_bytes": size})
     write_card(pack.card.model_copy(update={"weights": weights}), pack.directory)
     return read_pack(pack.directory)
 

@@ -35,7 +35,8 @@ def repacked(pack: Pack, change: Callable[[dict[str, Tensor]], object]) -> Pack:
 
 def vouched(pack: Pack, **changes: object) -> Pack:
     sha256 = sha256_of(pack.weights_path)
-    weights = pack.card.weights.model_copy(update={"sha256": sha256})
+    size = pack.weights_path.stat().st_size
+    weights = pack.card.weights.model_copy(update={"sha256": sha256, "size_bytes": size})
     card = pack.card.model_copy(update={"weights": weights, **changes})
     write_card(card, pack.directory)
     return read_pack(pack.directory)
