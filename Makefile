@@ -39,11 +39,13 @@ format: $(VENV)/.stamp ## Put the code into its form
 DATA := ../shared/data
 RUN := .styleflow/train-compact
 VERSION := 1
+# The swaps' files name the person whose face they show, in two words before a number.
+DONOR := '__([A-Z][a-z]+_[A-Z][a-z]+)_[0-9]+-R'
 WORDS := --rate weak=0.1 --rate suspicious=0.05 --rate strong=0.02 --rate cleared=0.1
 
 train-compact: $(VENV)/.stamp ## Train, pack, calibrate and measure the compact pack (about two hours on two cores)
 	@mkdir -p $(RUN)
-	$(BIN)/styleflow datasets scan csv $(DATA)/manifest.csv --out $(RUN)/manifest.csv
+	$(BIN)/styleflow datasets scan csv $(DATA)/manifest.csv --donor-pattern $(DONOR) --out $(RUN)/manifest.csv
 	$(BIN)/styleflow train prepare $(RUN)/manifest.csv --store $(RUN)/store --landmark-weights $(DATA)/init --photos $(DATA)/photos
 	$(BIN)/styleflow train run recipes/compact.toml --store $(RUN)/store --out $(RUN)/steps --starting-weights $(DATA)/init/mobilenet_v2_imagenet.safetensors
 	$(BIN)/styleflow train pack recipes/compact.toml --out $(RUN)/steps --packs-directory $(RUN)/packs --name compact --version $(VERSION)-raw --starting-weights $(DATA)/init/mobilenet_v2_imagenet.safetensors --licence MIT --licence Apache-2.0 --statement "Trained by make train-compact on 83 real and 44 generated videos and pseudo-fakes of them."

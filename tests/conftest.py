@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import settings
 from redis import Redis
 
 from migrations.upgrade import upgrade
@@ -19,6 +20,9 @@ from styleflow.embedded import Server, socket_folder, start_postgres, start_redi
 
 # Read when torch is first loaded: its idle threads sleep, instead of taking a core from the servers beside them.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# A busy machine is no fault of the code: no property is held to a time.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

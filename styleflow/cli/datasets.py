@@ -35,6 +35,10 @@ def scan(
     compression: Annotated[str, typer.Option(help="FaceForensics++: c0, c23 or c40.")] = "c23",
     split: Annotated[list[str] | None, typer.Option(help="Only these splits, present or missing; repeatable.")] = None,
     licence: Annotated[str | None, typer.Option(help="Written to every line that names none.")] = None,
+    donor_pattern: Annotated[
+        str | None,
+        typer.Option(help="Regular expression on a fake's path whose group is the person whose face it shows."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Count the videos of a data set and name every one that is missing.
@@ -43,12 +47,15 @@ def scan(
     cannot be used.
     """
     from styleflow.datasets import registry
+    from styleflow.datasets.donors import with_donors
     from styleflow.datasets.layout import ScanWish
     from styleflow.datasets.manifest import SPLITS
 
     try:
         wish = ScanWish(compression=compression, splits=split or SPLITS, licence=licence)
         found = registry.scan(layout, root, wish)
+        if donor_pattern is not None:
+            found = with_donors(found, donor_pattern)
         if out is not None:
             out.write_text(found.moved_to(out.parent).to_csv(), encoding="utf-8")
     except (StyleFlowError, OSError) as error:

@@ -113,7 +113,7 @@ def held_back(
     from dataclasses import replace
 
     from styleflow.datasets.manifest import Manifest
-    from styleflow.training.bank import folds_of
+    from styleflow.training.folds import folds_of
     from styleflow.training.recipe import Recipe
     from styleflow.training.store import Store as OpenStore
 
@@ -124,7 +124,9 @@ def held_back(
         kept = tuple(
             entry
             for entry in listed.entries
-            if entry.split == "train" and dealt.get(entry.identity) == chosen.held_back
+            if entry.split == "train"
+            and dealt.get(entry.identity) == chosen.held_back
+            and (entry.label == "real" or entry.generator not in chosen.without_generators)
         )
         out.write_text(replace(listed, entries=kept).moved_to(out.parent).to_csv(), encoding="utf-8")
     people = len({entry.identity for entry in kept})

@@ -21,8 +21,8 @@ Label = Literal["real", "fake"]
 Split = Literal["train", "validation", "test"]
 LABELS: tuple[Label, ...] = ("real", "fake")
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-COLUMNS = ("file", "split", "label", "generator", "identity", "pair", "licence", "dataset")
-"""Of the CSV. Others may stand beside them and are ignored; `dataset`, `pair`, `generator` and `licence` may lack."""
+COLUMNS = ("file", "split", "label", "generator", "identity", "donor", "pair", "licence", "dataset")
+"""Of the CSV. Others may stand beside them and are ignored; those that are not `REQUIRED` may lack."""
 REQUIRED = ("file", "split", "label", "identity")
 
 
@@ -44,6 +44,8 @@ class ManifestEntry:
     split: Split
     generator: str | None = None
     """What made a fake; None for a real video."""
+    donor: str | None = None
+    """Whose face a swap shows, where that is known: an identity, or a name that stands for one."""
     pair: str | None = None
     """Path of the real video that a fake was made of."""
     licence: str | None = None
@@ -124,6 +126,7 @@ def _entry(row: Mapping[str, str | None], line: int, dataset: str) -> ManifestEn
         identity=values["identity"],
         split=values["split"],
         generator=values["generator"] or ("unknown" if values["label"] == "fake" else None),
+        donor=values["donor"] or None,
         pair=values["pair"] or None,
         licence=values["licence"] or None,
         dataset=values["dataset"] or dataset,

@@ -43,10 +43,15 @@ class StyleAttention(nn.Module):
         self.w_k = nn.Linear(width, width)
         self.w_v = nn.Linear(width, width)
         self.lp = nn.Linear(width, width)
-        nn.init.zeros_(self.lp.weight)
+        self.add_nothing()
         self.roles = roles
         self.heads = HEADS[roles]
         self.scale = 1 / math.sqrt(width // self.heads)
+
+    def add_nothing(self) -> None:
+        """Set `lp` to zero: what comes out is the content, whatever the style."""
+        nn.init.zeros_(self.lp.weight)
+        nn.init.zeros_(self.lp.bias)
 
     def forward(self, content: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
         query, key, value = self._by_role(content, style)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from styleflow.training.chance import Chance
+from styleflow.training.folds import folds_of
 from styleflow.training.store import Store, StoredVideo
 
 SAME_MOMENT_SECONDS = 0.02
@@ -60,6 +59,10 @@ class BankedVideo:
     @property
     def identity(self) -> str:
         return self.stored.facts.identity
+
+    @property
+    def donor(self) -> str:
+        return self.stored.facts.donor
 
     @property
     def generator(self) -> str:
@@ -131,8 +134,9 @@ class Bank:
         if original is None:
             return None
         start = fake.stored.starts[number]
-        close = [at for at, other in enumerate(original.stored.starts) if abs(other - start) < SAME_MOMENT_SECONDS]
-        return (original, close[0]) if close else None
+        gaps = [abs(other - start) for other in original.stored.starts]
+        nearest = min(range(len(gaps)), key=gaps.__getitem__, default=None)
+        return (original, nearest) if nearest is not None and gaps[nearest] < SAME_MOMENT_SECONDS else None
 
     def other_face(self, chance: Chance, than: str) -> tuple[BankedVideo, int]:
         """A clip or photo of somebody else."""
@@ -148,33 +152,6 @@ def banked(store: Store, *, splits: Iterable[str] = ("train",), most_bytes: int 
     wanted, cache = set(splits), ClipCache(most_bytes)
     videos = (BankedVideo(video, cache) for video in store.videos if video.facts.split in wanted and video.clips)
     return Bank(tuple(videos), tuple(BankedVideo(photo, cache) for photo in store.photos))
-
-
-class Made(Protocol):
-    """Whose video it is, and what made it."""
-
-    @property
-    def identity(self) -> str: ...
-
-    @property
-    def generator(self) -> str: ...
-
-
-def folds_of(videos: Iterable[Made], folds: int) -> dict[str, int]:
-    """The fold of every identity. Each generator's identities, and those with real videos alone, are dealt out evenly.
-
-    The order within each is that of a checksum of the name, so that no alphabet decides.
-    """
-    strata: defaultdict[str, set[str]] = defaultdict(set)
-    for video in videos:
-        strata[video.generator].add(video.identity)
-    dealt: dict[str, int] = {}
-    for generator in sorted(strata, reverse=True):
-        fresh = [identity for identity in strata[generator] if identity not in dealt]
-        for identity in sorted(fresh, key=lambda name: zlib.crc32(name.encode())):
-            counts = [sum(1 for name in strata[generator] if dealt.get(name) == fold) for fold in range(folds)]
-            dealt[identity] = counts.index(min(counts))
-    return dealt
 
 
 def held_back(bank: Bank, fold: int, folds: int) -> tuple[Bank, Bank]:

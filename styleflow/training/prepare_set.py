@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from styleflow.datasets.manifest import Manifest
 from styleflow.training.prepare import Landmarker, Preparation, Prepared, prepare_photo, prepare_video
@@ -30,8 +30,10 @@ class Source:
 
 
 def key_of(name: str) -> str:
-    """A relative path as the name of a file in the store."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "__", name.rsplit(".", 1)[0]).strip("_")
+    """A relative path as the name of a file in the store; a checksum tells apart what differs in other signs only."""
+    checksum = hashlib.sha256(name.encode()).hexdigest()[:8]
+    readable = re.sub(r"[^A-Za-z0-9_.-]+", "__", PurePosixPath(name).with_suffix("").as_posix())
+    return f"{readable.strip('_.')}-{checksum}"
 
 
 def sources_of(manifest: Manifest, splits: Sequence[str]) -> Iterator[Source]:
@@ -43,6 +45,7 @@ def sources_of(manifest: Manifest, splits: Sequence[str]) -> Iterator[Source]:
                 key=key_of(entry.path.as_posix()),
                 label=entry.label,
                 identity=entry.identity,
+                donor=entry.donor or "",
                 generator=entry.generator or "",
                 pair=key_of(entry.pair) if entry.pair else "",
                 split=entry.split,

@@ -153,6 +153,7 @@ class Run:
             replace(self.recipe.encoder, encoder=self.sizes.style_encoder),
             features=features,
             held_back={video.identity for video in self.banks[1].videos},
+            without_generators=self.recipe.selection.without_generators,
             device=self.device,
             stop_after_seconds=self._seconds_left(),
             say=self.say,
@@ -253,6 +254,8 @@ class Run:
         trainee.judge_by = lambda: self._figures(judge, drawn, score)
         done = self._fit("stage_two", trainee, step.loop).finished
         if done:
+            if not step.with_style:
+                detector.style_attention.add_nothing()
             self._leave("network", detector.state_dict())
             self._leave("stage_two", trainee.module.state_dict())
         return done

@@ -47,6 +47,8 @@ class VideoFacts:
     label: str
     """`real` or `fake`."""
     identity: str
+    donor: str = ""
+    """Whose face a swap shows, where that is known: another identity, or a name for it."""
     generator: str = ""
     pair: str = ""
     """Key of the real partner; empty where there is none."""

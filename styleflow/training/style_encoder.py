@@ -127,6 +127,7 @@ def train_style_encoder(
     *,
     features: Features | None = None,
     held_back: Collection[str] | None = None,
+    without_generators: Collection[str] = (),
     device: torch.device | str = "cpu",
     stop_after_seconds: float = math.inf,
     say: Callable[[str], None] = lambda _: None,
@@ -134,11 +135,11 @@ def train_style_encoder(
     """Train from the folder's checkpoint, or from the start, until the steps or the time are used up.
 
     `features` adds a perceptual loss; it must be on the device, and is not trained. `held_back` names the identities
-    that are judged by and never learnt from. The returned encoder is the
+    that are judged by and never learnt from; fakes of `without_generators` are neither. The returned encoder is the
     average, on the CPU, in eval mode, its batch norms settled. Raises StoreError, TrainingDiverged, and ValueError for
     a store without pictures.
     """
-    pictures = style_pictures(store, wish.encoder.input_size)
+    pictures = style_pictures(store, wish.encoder.input_size, without_generators=without_generators)
     if held_back is None:
         learnt, judged = pictures.held_back(wish.held_back)
     else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -71,12 +71,16 @@ def _chosen(identities: Iterable[str], share: float) -> set[str]:
     return set(ordered[: max(0, min(math.ceil(share * len(ordered)), len(ordered) - 1))])
 
 
-def style_pictures(store: Store, size: int, splits: Iterable[str] = ("train",)) -> StylePictures:
-    """All style pictures of the splits, and of all photos. Raises StoreError for a damaged file."""
+def style_pictures(
+    store: Store, size: int, splits: Iterable[str] = ("train",), without_generators: Collection[str] = ()
+) -> StylePictures:
+    """All style pictures of the splits, less the fakes of some generators, and of all photos. Raises StoreError for a
+    damaged file."""
     wanted = set(splits)
-    videos = [video for video in store.videos if video.facts.split in wanted]
+    videos = (video for video in store.videos if video.facts.split in wanted)
+    kept = [video for video in videos if video.facts.label == "real" or video.facts.generator not in without_generators]
     return StylePictures(
-        tuple(run for video in videos for run in _runs(video, size)),
+        tuple(run for video in kept for run in _runs(video, size)),
         tuple(run for photo in store.photos for run in _runs(photo, size)),
     )
 

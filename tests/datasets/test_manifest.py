@@ -25,6 +25,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
                 identity=person,
                 split=draw(st.sampled_from(SPLITS)),
                 generator=draw(texts) if label == "fake" else None,
+                donor=draw(st.none() | texts),
                 pair=draw(st.none() | words),
                 licence=draw(st.none() | texts),
                 dataset=draw(words),

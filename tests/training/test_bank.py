@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from styleflow.training.bank import Bank, banked, folds_of, held_back, without_generators
+from styleflow.training.bank import Bank, banked, held_back, without_generators
 from styleflow.training.chance import Chance
 from styleflow.training.geometry import Geometry
 from styleflow.training.store import Store, VideoFacts
@@ -29,10 +29,6 @@ def test_no_identity_is_on_both_sides_of_a_fold(bank: Bank) -> None:
 def test_every_fold_has_some_of_every_generator(bank: Bank) -> None:
     for fold in range(4):
         assert set(held_back(bank, fold, 4)[1].fakes) == {"swapper", "talker"}
-
-
-def test_an_identity_keeps_its_fold_whoever_deals(bank: Bank) -> None:
-    assert folds_of(bank.videos, 4) == folds_of(reversed(bank.videos), 4)
 
 
 def test_a_fake_stays_with_the_original_that_it_was_made_of(bank: Bank) -> None:
@@ -74,6 +70,20 @@ def test_the_originals_clip_of_the_same_moment_is_found_by_its_time(tmp_path: Pa
     assert found is not None
     assert (found[0].key, found[1]) == ("real", 1)
     assert bank.moment_in_original(swap, 1) is None
+
+
+def test_of_two_clips_at_nearly_the_same_moment_the_nearer_is_the_originals(tmp_path: Path) -> None:
+    store = Store.create(tmp_path, Geometry(16), "drawn")
+    clips, marks = [drawn_clip(number, 22) for number in range(2)], drawn_landmarks(22)
+    store.write(VideoFacts(key="real", label="real", identity="ann"), clips, [marks] * 2, starts=[1.99, 2.0])
+    fake = VideoFacts(key="fake", label="fake", identity="ann", generator="g", pair="real")
+    store.write(fake, clips[:1], [marks], starts=[2.0])
+
+    bank = banked(Store.open(tmp_path))
+
+    found = bank.moment_in_original(bank.swaps[0], 0)
+    assert found is not None
+    assert found[1] == 1
 
 
 def test_a_generator_can_be_left_out(bank: Bank) -> None:

@@ -93,6 +93,8 @@ def test_a_store_gives_every_clip_of_the_split_and_every_photo(tmp_path: Path) -
     assert {tuple(run.pictures.shape) for run in found.clips} == {(32, 3, 16, 16)}
     assert found.clips[0].pictures.dtype == torch.uint8
     assert not style_pictures(store, 16, ("validation",)).clips
+    left = {run.video for run in style_pictures(store, 16, without_generators=["swapper"]).clips}
+    assert left == {video.facts.key for video in store.videos if video.facts.generator != "swapper"}
     wide = torch.from_numpy(store.videos[0].frames(0)).float().mean()
     small = next(run for run in found.clips if run.video == store.videos[0].facts.key).pictures.float().mean()
     assert float(small) == pytest.approx(float(wide), abs=2)
