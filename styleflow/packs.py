@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,8 @@ from styleflow.report import Thresholds
 
 CARD_FILE = "card.json"
 DEFAULT_MODEL = "styleflow@default"
+SCORING_FIELDS = ("size", "sizes", "components", "preprocessing", "calibration")
+"""What in a card decides a score, besides the parameters."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Triple = tuple[float, float, float]
@@ -164,6 +167,14 @@ class PackCard(_CardPart):
     @property
     def folder(self) -> str:
         return f"{self.name}-{self.version}"
+
+    @property
+    def scoring_sha256(self) -> str:
+        """Of `SCORING_FIELDS`, defaults written out, as JSON with sorted keys and without spaces. The parameters' own
+        SHA-256 does not change when one of these is altered in the card."""
+        fields = self.model_dump(mode="json", include=set(SCORING_FIELDS))
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -14,6 +16,7 @@ from pydantic import ValidationError
 from styleflow.errors import PackError, UnknownModel
 from styleflow.packs import (
     COMPONENTS,
+    CONTENT_ONLY,
     Calibration,
     Catalog,
     Pack,
@@ -63,6 +66,45 @@ def test_a_card_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     pack = written_pack(tmp_path, calibration=CALIBRATION)
 
     assert read_pack(pack.directory) == pack
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        {"preprocessing": Preprocessing(content_size=112, style_size=64, style_framing="ffhq_per_frame")},
+        {"preprocessing": Preprocessing(content_size=112, style_size=64, style_std=(0.5, 0.5, 0.25))},
+        {"sizes": {"style_attention": "style_value"}},
+        {"components": CONTENT_ONLY},
+        {"calibration": CALIBRATION},
+    ],
+)
+def test_what_a_card_decides_of_a_score_has_a_sha256_that_its_parameters_do_not_share(
+    tmp_path: Path, altered: dict[str, Any]
+) -> None:
+    card, other = written_pack(tmp_path).card, written_pack(tmp_path / "altered", **altered).card
+
+    assert other.weights == card.weights
+    assert other.scoring_sha256 != card.scoring_sha256
+
+
+def test_what_decides_no_score_leaves_that_sha256_as_it_is_and_so_does_the_order_of_a_card(tmp_path: Path) -> None:
+    sizes = {"one": 1, "two": {"three": 3, "four": 4}}
+    card = written_pack(tmp_path, sizes=sizes).card
+    turned = {"two": {"four": 4, "three": 3}, "one": 1}
+
+    other = written_pack(tmp_path / "other", version="2", default=True, licences=("MIT",), sizes=turned).card
+
+    assert other.scoring_sha256 == card.scoring_sha256
+    assert read_pack(tmp_path / "net-1").card.scoring_sha256 == card.scoring_sha256
+
+
+def test_the_sha256_is_of_the_canonical_json_so_that_any_program_can_repeat_it(tmp_path: Path) -> None:
+    card = json.loads((written_pack(tmp_path, calibration=CALIBRATION).directory / "card.json").read_text())
+    fields = {name: card[name] for name in ("size", "sizes", "components", "preprocessing", "calibration")}
+
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+    assert read_pack(tmp_path / "net-1").card.scoring_sha256 == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_a_sound_pack_is_verified_and_one_changed_byte_is_found(tmp_path: Path) -> None:
