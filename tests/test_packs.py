@@ -221,6 +221,36 @@ def test_two_defaults_or_two_packs_of_one_name_are_refused(tmp_path: Path) -> No
         Catalog(tmp_path / "b")
 
 
+def test_a_tolerant_catalog_holds_what_can_be_read_and_names_what_keeps_it_from_being_served(tmp_path: Path) -> None:
+    good = written_pack(tmp_path, version="2")
+    bad = written_pack(tmp_path, version="1")
+    (bad.directory / "card.json").write_text("{")
+
+    catalog = Catalog(tmp_path, tolerant=True)
+
+    assert catalog.packs == (good,)
+    assert catalog.default is None, "an only pack is the default of a folder that is served"
+    (problem,) = catalog.problems
+    assert "The card of the pack net-1 is wrong" in str(problem)
+    with pytest.raises(PackError, match="net-1 is wrong"):
+        Catalog(tmp_path)
+
+
+def test_a_tolerant_catalog_names_every_clash(tmp_path: Path) -> None:
+    for version in ("1", "2"):
+        written_pack(tmp_path, version=version, default=True)
+    written_pack(tmp_path, version="3").directory.rename(tmp_path / "another")
+    written_pack(tmp_path, version="3")
+
+    catalog = Catalog(tmp_path, tolerant=True)
+
+    assert [pack.card.version for pack in catalog.packs] == ["1", "2", "3", "3"]
+    assert [str(problem) for problem in catalog.problems] == [
+        "Two packs are called net@3.",
+        "Several packs claim to be the default: net@1, net@2.",
+    ]
+
+
 def test_a_folder_that_is_being_made_is_not_served(tmp_path: Path) -> None:
     written_pack(tmp_path, name="net").directory.rename(tmp_path / ".making-net")
 

@@ -114,6 +114,8 @@ def import_checkpoints(
     """
     wishes = wishes or Wishes()
     _refuse_unpublished(sizes)
+    if directory.exists() and not directory.is_dir():  # told before gigabytes are read
+        raise PackError(f"No pack can be made in {directory.name}: it is no folder.")
     files = _opened(sources)
     components = _components_of(files)
     sizes, level = _with_level(sizes, files, wishes.level)
