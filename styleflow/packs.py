@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,8 @@ from styleflow.report import Thresholds
 
 CARD_FILE = "card.json"
 DEFAULT_MODEL = "styleflow@default"
+SCORING_FIELDS = ("size", "sizes", "components", "preprocessing", "calibration")
+"""What in a card decides a score, besides the parameters."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Triple = tuple[float, float, float]
@@ -165,6 +168,14 @@ class PackCard(_CardPart):
     def folder(self) -> str:
         return f"{self.name}-{self.version}"
 
+    @property
+    def scoring_sha256(self) -> str:
+        """Of `SCORING_FIELDS`, defaults written out, as JSON with sorted keys and without spaces. The parameters' own
+        SHA-256 does not change when one of these is altered in the card."""
+        fields = self.model_dump(mode="json", include=set(SCORING_FIELDS))
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
 
 @dataclass(frozen=True)
 class Pack:
@@ -240,17 +251,18 @@ class Catalog:
     """
 
     directory: Path
+    tolerant: bool = False
+    """Instead of raising, hold the packs that can be read, and in `problems` why nothing is served from the folder."""
     packs: tuple[Pack, ...] = field(init=False)
+    problems: tuple[PackError, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        found = [
-            read_pack(path.parent)
-            for path in self.directory.glob(f"*/{CARD_FILE}")
-            if not path.parent.name.startswith(".")
-        ]
-        packs = tuple(sorted(found, key=lambda pack: pack.card.model))
-        _refuse_clashes(packs)
+        packs, problems = _readable(self.directory)
+        problems += _clashes(packs)
+        if problems and not self.tolerant:
+            raise problems[0]
         object.__setattr__(self, "packs", packs)
+        object.__setattr__(self, "problems", problems)
 
     @property
     def cards(self) -> tuple[PackCard, ...]:
@@ -262,7 +274,7 @@ class Catalog:
         marked = [pack for pack in self.packs if pack.card.default]
         if marked:
             return marked[0]
-        return self.packs[0] if len(self.packs) == 1 else None
+        return self.packs[0] if len(self.packs) == 1 and not self.problems else None
 
     def resolve(self, model: str) -> Pack:
         """`styleflow@default` or `name@version` to its pack. Raises UnknownModel, which lists what is served."""
@@ -291,11 +303,24 @@ def refuse_second_default(directory: Path, card: PackCard) -> None:
         raise PackError(f"{held.model} is the default already; make {card.model} without --default.")
 
 
-def _refuse_clashes(packs: tuple[Pack, ...]) -> None:
+def _readable(directory: Path) -> tuple[tuple[Pack, ...], tuple[PackError, ...]]:
+    """The packs of a folder, by `name@version`, and what is wrong with those that cannot be read, by folder."""
+    packs, problems = [], []
+    for path in sorted(directory.glob(f"*/{CARD_FILE}")):
+        if path.parent.name.startswith("."):
+            continue
+        try:
+            packs.append(read_pack(path.parent))
+        except PackError as error:
+            problems.append(error)
+    return tuple(sorted(packs, key=lambda pack: pack.card.model)), tuple(problems)
+
+
+def _clashes(packs: tuple[Pack, ...]) -> tuple[PackError, ...]:
     names = [pack.card.model for pack in packs]
     doubles = sorted({name for name in names if names.count(name) > 1})
-    if doubles:
-        raise PackError(f"Two packs are called {doubles[0]}.")
     defaults = [pack.card.model for pack in packs if pack.card.default]
+    clashes = [PackError(f"Two packs are called {name}.") for name in doubles]
     if len(defaults) > 1:
-        raise PackError(f"Several packs claim to be the default: {', '.join(defaults)}.")
+        clashes.append(PackError(f"Several packs claim to be the default: {', '.join(defaults)}."))
+    return tuple(clashes)

@@ -191,6 +191,7 @@ class Pipeline:
     pack: str
     pack_version: str
     pack_sha256: str
+    """Of the parameters."""
     size: str
     """`compact`, `small`, `paper` or `custom`."""
     components: tuple[str, ...]
@@ -200,6 +201,9 @@ class Pipeline:
     device: str
     precision: str
     libraries: Mapping[str, str]
+    scoring_sha256: str | None = None
+    """Of what else in the pack's card decides the score: sizes, components, preprocessing, calibration. None in a
+    report from before it was recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)

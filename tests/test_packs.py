@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -14,6 +16,7 @@ from pydantic import ValidationError
 from styleflow.errors import PackError, UnknownModel
 from styleflow.packs import (
     COMPONENTS,
+    CONTENT_ONLY,
     Calibration,
     Catalog,
     Pack,
@@ -63,6 +66,45 @@ def test_a_card_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     pack = written_pack(tmp_path, calibration=CALIBRATION)
 
     assert read_pack(pack.directory) == pack
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        {"preprocessing": Preprocessing(content_size=112, style_size=64, style_framing="ffhq_per_frame")},
+        {"preprocessing": Preprocessing(content_size=112, style_size=64, style_std=(0.5, 0.5, 0.25))},
+        {"sizes": {"style_attention": "style_value"}},
+        {"components": CONTENT_ONLY},
+        {"calibration": CALIBRATION},
+    ],
+)
+def test_what_a_card_decides_of_a_score_has_a_sha256_that_its_parameters_do_not_share(
+    tmp_path: Path, altered: dict[str, Any]
+) -> None:
+    card, other = written_pack(tmp_path).card, written_pack(tmp_path / "altered", **altered).card
+
+    assert other.weights == card.weights
+    assert other.scoring_sha256 != card.scoring_sha256
+
+
+def test_what_decides_no_score_leaves_that_sha256_as_it_is_and_so_does_the_order_of_a_card(tmp_path: Path) -> None:
+    sizes = {"one": 1, "two": {"three": 3, "four": 4}}
+    card = written_pack(tmp_path, sizes=sizes).card
+    turned = {"two": {"four": 4, "three": 3}, "one": 1}
+
+    other = written_pack(tmp_path / "other", version="2", default=True, licences=("MIT",), sizes=turned).card
+
+    assert other.scoring_sha256 == card.scoring_sha256
+    assert read_pack(tmp_path / "net-1").card.scoring_sha256 == card.scoring_sha256
+
+
+def test_the_sha256_is_of_the_canonical_json_so_that_any_program_can_repeat_it(tmp_path: Path) -> None:
+    card = json.loads((written_pack(tmp_path, calibration=CALIBRATION).directory / "card.json").read_text())
+    fields = {name: card[name] for name in ("size", "sizes", "components", "preprocessing", "calibration")}
+
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+    assert read_pack(tmp_path / "net-1").card.scoring_sha256 == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_a_sound_pack_is_verified_and_one_changed_byte_is_found(tmp_path: Path) -> None:
@@ -177,6 +219,36 @@ def test_two_defaults_or_two_packs_of_one_name_are_refused(tmp_path: Path) -> No
         Catalog(tmp_path / "a")
     with pytest.raises(PackError, match="Two packs are called net@1"):
         Catalog(tmp_path / "b")
+
+
+def test_a_tolerant_catalog_holds_what_can_be_read_and_names_what_keeps_it_from_being_served(tmp_path: Path) -> None:
+    good = written_pack(tmp_path, version="2")
+    bad = written_pack(tmp_path, version="1")
+    (bad.directory / "card.json").write_text("{")
+
+    catalog = Catalog(tmp_path, tolerant=True)
+
+    assert catalog.packs == (good,)
+    assert catalog.default is None, "an only pack is the default of a folder that is served"
+    (problem,) = catalog.problems
+    assert "The card of the pack net-1 is wrong" in str(problem)
+    with pytest.raises(PackError, match="net-1 is wrong"):
+        Catalog(tmp_path)
+
+
+def test_a_tolerant_catalog_names_every_clash(tmp_path: Path) -> None:
+    for version in ("1", "2"):
+        written_pack(tmp_path, version=version, default=True)
+    written_pack(tmp_path, version="3").directory.rename(tmp_path / "another")
+    written_pack(tmp_path, version="3")
+
+    catalog = Catalog(tmp_path, tolerant=True)
+
+    assert [pack.card.version for pack in catalog.packs] == ["1", "2", "3", "3"]
+    assert [str(problem) for problem in catalog.problems] == [
+        "Two packs are called net@3.",
+        "Several packs claim to be the default: net@1, net@2.",
+    ]
 
 
 def test_a_folder_that_is_being_made_is_not_served(tmp_path: Path) -> None:

@@ -62,6 +62,13 @@ def test_a_scored_report_has_numbers_on_every_level_and_survives_json() -> None:
     assert report_from_json(report_to_json(SCORED)) == SCORED
 
 
+def test_a_report_from_before_the_cards_sha256_was_recorded_can_be_read() -> None:
+    value = report_to_json(SCORED)
+    del value["pipeline"]["scoring_sha256"]
+
+    assert report_from_json(value).pipeline.scoring_sha256 is None
+
+
 @pytest.mark.parametrize("reason", [*InconclusiveReason, *NotApplicableReason])
 def test_a_report_without_numbers_has_a_reason_and_survives_json(reason: str) -> None:
     outcome = Outcome.INCONCLUSIVE if reason in set(InconclusiveReason) else Outcome.NOT_APPLICABLE

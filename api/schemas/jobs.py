@@ -231,7 +231,13 @@ class Job(ResponseBody):
     source: JobSource
     media: Annotated[dict[str, Any] | None, Field(description="What the container says of the video.")]
     model: str
-    pipeline: Annotated[dict[str, Any] | None, Field(description="What ran: pack, its SHA-256, code, device.")]
+    pipeline: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="What ran: pack, `pack_sha256` of its parameters, `scoring_sha256` of what else in its card "
+            "decides the score, code, device."
+        ),
+    ]
     options: dict[str, Any]
     lane: Lane
     attempt: int

@@ -111,7 +111,9 @@ def show(report: VideoReport, console: Console) -> None:
         f"{seen.frames_decoded} frames ({seen.sampling}), {seen.frames_with_face} with a face, "
         f"{seen.clips_analysed} clips judged, {report.timing_ms.get('total', 0) / 1000:.1f} s"
     )
-    console.print(f"model {report.pipeline.model}, SHA-256 {report.pipeline.pack_sha256[:12]}")
+    ran = report.pipeline
+    scoring = f", scoring {ran.scoring_sha256[:12]}" if ran.scoring_sha256 else ""
+    console.print(f"model {ran.model}, SHA-256 {ran.pack_sha256[:12]}{scoring}")
     for warning in report.warnings:
         console.print(f"[yellow]{warning.code}[/yellow]: {warning.message}")
     if report.tracks:

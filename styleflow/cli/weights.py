@@ -8,12 +8,11 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.table import Column, Table
 
 from styleflow.cli.failing import BAD_INPUT, errors_as_exit
-from styleflow.errors import ConfigurationError, PackError, StyleFlowError
+from styleflow.errors import ConfigurationError, PackError, StyleFlowError, UnknownModel
 from styleflow.models.sizes import SIZES, DetectorSizes, FlowLevel, StyleAttentionRoles
-from styleflow.packs import Catalog, PackCard, verify_pack
+from styleflow.packs import Catalog, Pack, verify_pack
 from styleflow.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Weights packs: make, import, list, show, verify.")
@@ -30,12 +29,12 @@ def _sizes_called(name: str) -> DetectorSizes:
 
 
 def _require(device: str) -> None:
-    """Raises ConfigurationError for a device that this machine does not have."""
+    """Raises ConfigurationError for a device that this machine does not have, or that computes nothing (`meta`)."""
     import torch
 
     try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise ConfigurationError(f"this machine has no device {device!r:.40}") from error
 
 
@@ -120,52 +119,57 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Check bytes, names, shapes and the golden clip's logit, as a worker does when it starts."""
+    from styleflow.cli import weights_tables
+
+    with errors_as_exit():
+        _require(device)
+        catalog = Catalog(directory, tolerant=True)
+        packs = _asked_for(catalog, models or [])
+    found = [(pack.card, *_verified(pack, device, precision)) for pack in packs]
+    weights_tables.show_verification(found, catalog.problems, precision, as_json=as_json)
+    if catalog.problems or any(error for _, _, error in found):
+        raise typer.Exit(BAD_INPUT)
+
+
+def _asked_for(catalog: Catalog, models: list[str]) -> list[Pack]:
+    """Raises UnknownModel for a name that is not there, PackError for an empty folder."""
+    from styleflow.cli import weights_tables
+
+    if not models and not catalog.packs and not catalog.problems:
+        raise PackError("There is no pack to verify.")
+    try:
+        return [catalog.resolve(model) for model in models] if models else list(catalog.packs)
+    except UnknownModel:
+        weights_tables.show_problems(catalog.problems)  # the name may be that of a pack that cannot be read
+        raise
+
+
+def _verified(pack: Pack, device: str, precision: str) -> tuple[float | None, StyleFlowError | None]:
+    """The golden clip's logit, or why a worker would refuse the pack."""
     import torch
 
-    from styleflow.cli import weights_tables
+    from styleflow.detection.engine import refuse_other_clip_lengths
     from styleflow.models.precision import chosen_precision
     from styleflow.models.verification import check
     from styleflow.models.weights import load_detector
 
-    with errors_as_exit():
-        _require(device)
-        catalog = Catalog(directory)
-        packs = [catalog.resolve(model) for model in models] if models else list(catalog.packs)
-        if not packs:
-            raise PackError("There is no pack to verify.")
-    found: list[tuple[PackCard, float | None, StyleFlowError | None]] = []
-    for pack in packs:
-        try:
-            chosen = chosen_precision(precision, torch.device(device))
-            logit = check(load_detector(pack, device, chosen, serving=True), pack.card, chosen)
-        except StyleFlowError as error:
-            found.append((pack.card, None, error))
-        else:
-            found.append((pack.card, logit, None))
-    weights_tables.show_verification(found, precision, as_json=as_json)
-    if any(error for _, _, error in found):
-        raise typer.Exit(BAD_INPUT)
+    try:
+        refuse_other_clip_lengths(pack.card)
+        chosen = chosen_precision(precision, torch.device(device))
+        return check(load_detector(pack, device, chosen, serving=True), pack.card, chosen), None
+    except StyleFlowError as error:
+        return None, error
 
 
 @app.command("list")
 def list_packs(directory: Directory) -> None:
-    """The packs that are served from the folder."""
-    with errors_as_exit():
-        catalog = Catalog(directory)
-    table = Table(Column("model", no_wrap=True), "size", "MB", "calibration", "trained", "SHA-256")
-    default = catalog.default
-    for card in catalog.cards:
-        mark = " (default)" if default is not None and card.model == default.card.model else ""
-        branch = "\ncontent only" if card.content_only else ""
-        table.add_row(
-            card.model + mark + branch,
-            card.size,
-            f"{card.weights.size_bytes / 1e6:.1f}",
-            card.calibration.method if card.calibration else "none",
-            "yes" if card.training.trained else "no",
-            card.weights.sha256[:12],
-        )
-    Console().print(table)
+    """The packs in the folder. Exits with 2, naming it, where one keeps the folder from being served."""
+    from styleflow.cli import weights_tables
+
+    catalog = Catalog(directory, tolerant=True)
+    weights_tables.show_packs(catalog)
+    if catalog.problems:
+        raise typer.Exit(BAD_INPUT)
 
 
 @app.command()

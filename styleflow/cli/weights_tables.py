@@ -1,4 +1,4 @@
-"""What `styleflow weights import` and `verify` print: tables for people, JSON for programs."""
+"""What `styleflow weights import`, `list` and `verify` print: tables for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Column, Table
 
 from styleflow.errors import StyleFlowError
 from styleflow.models.checkpoints import Imported, PartTaken
-from styleflow.packs import PackCard
+from styleflow.packs import Catalog, PackCard
 
 Verified = tuple[PackCard, float | None, StyleFlowError | None]
 
@@ -61,8 +61,36 @@ def show_refusal(error: StyleFlowError, *, as_json: bool) -> None:
     console.print(f"{error.code}: {error}", style="red", soft_wrap=True, markup=False)
 
 
-def show_verification(found: Iterable[Verified], precision: str, *, as_json: bool) -> None:
-    """One row per pack: the logit that was found, the one that its card records, and the verdict on the pack."""
+def show_packs(catalog: Catalog) -> None:
+    """One row per pack that can be read, then what is wrong with the folder."""
+    table = Table(Column("model", no_wrap=True), "size", "MB", "calibration", "trained", "SHA-256")
+    default = catalog.default
+    for card in catalog.cards:
+        mark = " (default)" if default is not None and card.model == default.card.model else ""
+        branch = "\ncontent only" if card.content_only else ""
+        table.add_row(
+            card.model + mark + branch,
+            card.size,
+            f"{card.weights.size_bytes / 1e6:.1f}",
+            card.calibration.method if card.calibration else "none",
+            "yes" if card.training.trained else "no",
+            card.weights.sha256[:12],
+        )
+    Console().print(table)
+    show_problems(catalog.problems)
+
+
+def show_problems(problems: Iterable[StyleFlowError]) -> None:
+    """Why nothing is served from a folder: a sentence each, on standard error."""
+    for problem in problems:
+        Console(stderr=True).print(f"{problem.code}: {problem}", style="red", soft_wrap=True, markup=False)
+
+
+def show_verification(
+    found: Iterable[Verified], problems: Sequence[StyleFlowError], precision: str, *, as_json: bool
+) -> None:
+    """One row per pack: the logit that was found, the one that its card records, and the verdict on the pack. Then
+    what is wrong with the folder."""
     rows = [
         {
             "model": card.model,
@@ -75,7 +103,7 @@ def show_verification(found: Iterable[Verified], precision: str, *, as_json: boo
         for card, logit, error in found
     ]
     if as_json:
-        Console().print_json(data={"packs": rows})
+        Console().print_json(data={"packs": rows, "problems": [str(problem) for problem in problems]})
         return
     table = Table(Column("model", no_wrap=True), "precision", "logit", "recorded", "tolerance", "result")
     for row in rows:
@@ -85,6 +113,7 @@ def show_verification(found: Iterable[Verified], precision: str, *, as_json: boo
     for row in rows:
         if row["error"]:
             Console(stderr=True).print(str(row["error"]), style="red", soft_wrap=True, markup=False)
+    show_problems(problems)
 
 
 def _parts_table(parts: Iterable[PartTaken]) -> Table:

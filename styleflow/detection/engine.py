@@ -37,6 +37,15 @@ class ClipJudgement:
     """(frames,), 0..1, the largest is 1."""
 
 
+def refuse_other_clip_lengths(card: PackCard) -> None:
+    """Raises PackError for a pack whose clips are not as long as those that a video is cut into."""
+    if card.preprocessing.clip_frames != CLIP_FRAMES:
+        raise PackError(
+            f"The pack {card.model} reads clips of another length than {CLIP_FRAMES} frames: "
+            f"{card.preprocessing.clip_frames}."
+        )
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Detector:
     """Everything that judging needs, loaded once per process. Device and precision are the caller's
@@ -53,8 +62,7 @@ class Detector:
     def load(cls, pack: Pack, *, device: torch.device | str = "cpu", precision: str = "float32") -> Self:
         """Raises PackError for a pack that must not be served or whose golden clip gives another logit here,
         ConfigurationError without a fitting torchvision."""
-        if pack.card.preprocessing.clip_frames != CLIP_FRAMES:
-            raise PackError(f"The pack {pack.card.model} reads clips of another length than {CLIP_FRAMES} frames.")
+        refuse_other_clip_lengths(pack.card)
         place = torch.device(device)
         chosen = chosen_precision(precision, place)
         network = load_detector(pack, place, chosen, serving=True)

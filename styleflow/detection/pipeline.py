@@ -28,6 +28,7 @@ def describe(detector: Detector) -> Pipeline:
         device=str(detector.device),
         precision=detector.precision,
         libraries=library_versions(),
+        scoring_sha256=card.scoring_sha256,
     )
 
 

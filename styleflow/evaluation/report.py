@@ -29,6 +29,8 @@ class Provenance:
     split: str
     model: str
     weights_sha256: str
+    scoring_sha256: str | None
+    """Of what else in the pack's card decides a score, its calibration included."""
     calibration: str | None
     code_version: str
     seed: int

@@ -132,6 +132,7 @@ def provenance(wish: EvaluationWish, detector: Detector, trivial: str) -> Proven
         split=wish.split,
         model=pipeline.model,
         weights_sha256=pipeline.pack_sha256,
+        scoring_sha256=pipeline.scoring_sha256,
         calibration=pipeline.calibration,
         code_version=pipeline.code_version,
         seed=wish.seed,
@@ -164,6 +165,7 @@ def _head(wish: EvaluationWish, detector: Detector) -> dict[str, Any]:
     return {
         "manifest_sha256": sha256_of(wish.manifest),
         "weights_sha256": detector.card.weights.sha256,
+        "scoring_sha256": measuring(detector).card.scoring_sha256,
         "code_version": describe(detector).code_version,
         "precision": detector.precision,
         "pooling": options.policy.pooling_name,

@@ -114,6 +114,7 @@ def import_checkpoints(
     """
     wishes = wishes or Wishes()
     _refuse_unpublished(sizes)
+    _refuse_no_folder(directory)
     files = _opened(sources)
     components = _components_of(files)
     sizes, level = _with_level(sizes, files, wishes.level)
@@ -132,6 +133,12 @@ def import_checkpoints(
     state = _state(files, matches, expected)
     folder = write_pack(directory, state, lambda weights: card.model_copy(update={"weights": weights}))
     return Imported(pack=read_pack(folder), parts=parts, level=level)
+
+
+def _refuse_no_folder(directory: Path) -> None:
+    """Before gigabytes are read. A folder that is not there yet will be made."""
+    if directory.exists() and not directory.is_dir():
+        raise PackError(f"No pack can be made in {directory.name}: it is no folder.")
 
 
 def _refuse_unpublished(sizes: DetectorSizes) -> None:

@@ -7,7 +7,8 @@
 | stage 2, FTCN | `resnet.s1.…` to `resnet.s4.…`, `resnet.head.time_T.…`, `resnet.head.STA.…` | `module.`; `resnet.` may
   be absent | `content.`, `temporal_transformer.`, `style_attention.` |
 
-What serving does not need is left out by the lists below, and only that: anything else without a place is refused.
+What serving does not need is left out by the lists below, and only that: anything else without a place is refused. A
+batch counter is left out beside a batch norm that the network has.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 COUNTER = "num_batches_tracked"
 """Training counts batches in every batch norm; eval mode never reads it, so a network here begins at zero."""
+COUNTED = "batch counters of training"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +45,10 @@ class PublishedPart:
     prefixes: Mapping[str, str]
     """Official prefix → ours; the first that fits counts."""
     wrappers: tuple[str, ...]
-    ignored: Mapping[str, str]
-    """Beginning of an official name → why serving does not need it."""
+    ignored: Mapping[str, str] = field(default_factory=dict)
+    """Official name → why serving does not need it."""
+    beside: Mapping[str, str] = field(default_factory=dict)
+    """Beginning of another network's names in the same file, outside the wrapper → why serving does not need it."""
     implied: str = ""
     """A beginning that a file may leave out."""
 
@@ -64,10 +68,11 @@ class PublishedPart:
         prefix, ours = next((there, here) for there, here in self.prefixes.items() if name.startswith(here))
         return prefix + name.removeprefix(ours)
 
-    def reason_to_ignore(self, name: str) -> str | None:
-        if name.endswith(COUNTER):
-            return "batch counters of training"
-        return next((reason for start, reason in self.ignored.items() if name.startswith(start)), None)
+    def reason_to_ignore(self, key: str) -> str | None:
+        """Why serving does not need what a file holds under this key; None where it must have a place."""
+        outside = key.removeprefix("module.")
+        neighbour = next((reason for start, reason in self.beside.items() if outside.startswith(start)), None)
+        return self.ignored.get(self.official(key), neighbour)
 
 
 STYLE_ENCODER = PublishedPart(
@@ -75,9 +80,11 @@ STYLE_ENCODER = PublishedPart(
     components=("style_encoder",),
     prefixes={"": "style_encoder."},
     wrappers=("module.encoder.", "encoder.", "module."),
-    ignored={"decoder.": "StyleGAN2, which turns latents back into pictures"},
+    beside={"decoder.": "StyleGAN2, which turns latents back into pictures"},
 )
-STAGE_ONE_HEAD = ("dense.1.fn.net.0.", "dense.1.fn.net.3.", "dense.3.")
+STAGE_ONE_HEAD = tuple(
+    f"{layer}.{kind}" for layer in ("dense.1.fn.net.0", "dense.1.fn.net.3", "dense.3") for kind in ("weight", "bias")
+)
 STYLE_GRU = PublishedPart(
     title="StyleGRU",
     components=("style_gru",),
@@ -94,7 +101,6 @@ STAGE_TWO = PublishedPart(
         "resnet.": "content.",
     },
     wrappers=("module.",),
-    ignored={},
     implied="resnet.",
 )
 
@@ -124,17 +130,19 @@ class Match:
 def match(part: PublishedPart, found: Layout, expected: Layout) -> Match:
     """Compare a file's keys and shapes with the parameters (our names) that the part must give."""
     wanted = {name: entry for name, entry in expected.items() if not name.endswith(COUNTER)}
+    counted = set(expected.keys() - wanted.keys())
     taken: dict[str, str] = {}
     ignored: dict[str, tuple[str, ...]] = {}
     left_over, unlike = [], []
     for key, entry in found.items():
-        official = part.official(key)
-        ours, reason = part.ours(official), part.reason_to_ignore(official)
+        ours = part.ours(part.official(key))
+        reason = COUNTED if ours in counted else part.reason_to_ignore(key)
         if ours in wanted and ours not in taken:
             taken[ours] = key
             if entry != wanted[ours]:
                 unlike.append(f"{key} is {described(entry)}, expected {described(wanted[ours])}")
         elif ours not in wanted and reason is not None:
+            counted.discard(ours)
             ignored[reason] = (*ignored.get(reason, ()), key)
         else:
             left_over.append(key)
@@ -148,8 +156,9 @@ def load_style_encoder(
     """pSp's encoder from its state dict, `encoder.` before the names or not; `decoder.` entries are ignored.
 
     The network takes crops [N,3,R,R] RGB in [-1,1] and gives latents [N,styles,width] (paper: 256 px, 18x512; the
-    average latent not added). As for all loaders here: float32, eval mode, no gradients, and the tensors are the
-    caller's own, not copies. Raises PackError with `differences` where the state dict does not fit.
+    average latent not added). As for all loaders here: float32, eval mode, no gradients, and the parameters share the
+    caller's memory where that is float32, but are parameters of their own. Raises PackError with `differences` where
+    the state dict does not fit, or is none.
     """
     return _filled(lambda: GradualStyleEncoder(sizes), STYLE_ENCODER, state, "style_encoder.")
 
@@ -159,12 +168,14 @@ def load_style_gru(state: Mapping[str, Tensor]) -> StyleGRU:
 
     The network takes style flow [B,T,D] (paper: 31 steps of 9216) and gives the embedding [B,E] (16384).
     """
+    _refuse_no_state_dict(STYLE_GRU, state)
     sizes = _gru_sizes(state)
     return _filled(lambda: StyleGRU(**sizes), STYLE_GRU, state, "style_gru.")
 
 
 def load_style_gru_classifier(state: Mapping[str, Tensor]) -> StyleGRUClassifier:
     """StyleGRU with the head of stage 1: [B,T,D] -> (logit [B,1], embedding [B,E])."""
+    _refuse_no_state_dict(STYLE_GRU, state)
     head = _shape(state, STYLE_GRU, "dense.1.fn.net.0.weight", dimensions=2)
     sizes = _gru_sizes(state)
     return _filled(lambda: StyleGRUClassifier(**sizes, head_hidden=head[0]), STYLE_GRU, state, "style_gru.")
@@ -213,15 +224,26 @@ def counters(expected: Layout) -> dict[str, Tensor]:
 def _filled(
     build: Callable[[], Network], part: PublishedPart, state: Mapping[str, Tensor], prefix: str = ""
 ) -> Network:
+    _refuse_no_state_dict(part, state)
     with torch.device("meta"):
         network = build()
     expected = {prefix + name: entry for name, entry in layout_of(network).items()}
     found = match(part, entries(state), expected)
     if found.problems:
         raise unfit(f"The {part.title}'s state dict", found.problems)
-    values = {name: state[key].to(torch.float32) for name, key in found.taken.items()} | counters(expected)
+    values = {name: state[key].detach().to(torch.float32) for name, key in found.taken.items()} | counters(expected)
     network.load_state_dict({name.removeprefix(prefix): value for name, value in values.items()}, assign=True)
     return network.eval().requires_grad_(False)
+
+
+def _refuse_no_state_dict(part: PublishedPart, state: object) -> None:
+    """From Python anything can be given, whatever the annotations say."""
+    if not isinstance(state, Mapping):
+        raise unfit(f"The {part.title}'s state dict", [f"it is no mapping but {type(state).__name__}"])
+    unnamed = [f"the key {key!r:.60} is no name" for key in state if not isinstance(key, str)]
+    strange = [f"{key} is no tensor" for key, value in state.items() if not isinstance(value, Tensor)]
+    if unnamed or strange:
+        raise unfit(f"The {part.title}'s state dict", unnamed + strange)
 
 
 def _gru_sizes(state: Mapping[str, Tensor]) -> dict[str, int]:
@@ -233,6 +255,7 @@ def _gru_sizes(state: Mapping[str, Tensor]) -> dict[str, int]:
 
 def _shape(state: Mapping[str, Tensor], part: PublishedPart, name: str, *, dimensions: int) -> tuple[int, ...]:
     for key, tensor in state.items():
-        if part.official(key) == name and tensor.dim() == dimensions:
+        if part.official(key) == name and tensor.dim() == dimensions and tensor.numel():
             return tuple(tensor.shape)
-    raise unfit(f"The {part.title}'s state dict", [f"{name} is missing or has not {dimensions} dimensions"])
+    problem = f"{name} is missing, or has not {dimensions} dimensions, or has no values"
+    raise unfit(f"The {part.title}'s state dict", [problem])

@@ -152,11 +152,10 @@ def write_pack(
 
     The pack appears whole or not at all. One of that name that is there already stays as it is: with `keep_existing`
     without a word, else PackError is raised. Raises PackError too for parameters that do not fit the card that
-    `describe` makes, or that give no finite number.
+    `describe` makes, or that give no finite number, and for a `directory` in which no folder can be made.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".making-", dir=directory) as scratch:
-        made = Path(scratch) / "pack"
+    with _scratch_in(directory) as scratch:
+        made = scratch / "pack"
         made.mkdir()
         weights = made / "model.safetensors"
         save_file(dict(state), weights)
@@ -198,6 +197,17 @@ def _random_card(
         licences=("MIT",),
         created=created.replace(microsecond=0),
     )
+
+
+@contextmanager
+def _scratch_in(directory: Path) -> Iterator[Path]:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(prefix=".making-", dir=directory)
+    except OSError as error:
+        raise PackError(f"No pack can be made in {directory.name}: {error.strerror}.") from error
+    with scratch as name:
+        yield Path(name)
 
 
 def _moved(made: Path, target: Path, *, keep_existing: bool) -> None:

@@ -19,6 +19,16 @@ def test_a_full_pack_warns_of_nothing(detector: Detector) -> None:
     assert pack_warnings(detector.card) == ()
 
 
+def test_a_report_names_what_its_card_decided_so_that_another_framing_is_seen(detector: Detector) -> None:
+    framed = detector.card.preprocessing.model_copy(update={"style_framing": "ffhq_per_frame"})
+    other = replace(detector, card=detector.card.model_copy(update={"preprocessing": framed}))
+
+    told, told_of_other = describe(detector), describe(other)
+
+    assert told_of_other.pack_sha256 == told.pack_sha256
+    assert told.scoring_sha256 == detector.card.scoring_sha256 != told_of_other.scoring_sha256
+
+
 def test_a_content_only_pack_says_so_in_a_report_without_a_face_too(detector: Detector, tmp_path: Path) -> None:
     report = analyze(plain_clip(tmp_path / "things.mp4", seconds=0.4), without_style(detector))
 

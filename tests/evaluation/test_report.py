@@ -34,6 +34,7 @@ PROVENANCE = Provenance(
     split="validation",
     model="styleflow-compact@1",
     weights_sha256="b" * 64,
+    scoring_sha256="c" * 64,
     calibration=None,
     code_version="0.1.0",
     seed=3,

@@ -109,6 +109,7 @@ def test_a_detector_that_sees_the_difference_is_measured_so(once: Measurement, s
     assert auc(once.report).value == 1.0
     assert told.manifest_sha256 == sha256_of(once.out.parent / "faces.csv")
     assert told.weights_sha256 == squares.card.weights.sha256
+    assert told.scoring_sha256 == squares.card.scoring_sha256
     assert sorted(path.name for path in once.out.iterdir()) == [
         "evaluation.html",
         "evaluation.json",
@@ -136,6 +137,16 @@ def test_predictions_of_another_pack_are_not_resumed(measured: Path, squares: De
     other = replace(squares, card=squares.card.model_copy(update={"weights": weights}))
 
     with pytest.raises(LedgerMismatch, match="weights_sha256"):
+        evaluate(wish(measured, resume=True), other)
+
+
+def test_predictions_of_the_same_parameters_prepared_otherwise_are_not_resumed(
+    measured: Path, squares: Detector
+) -> None:
+    framed = squares.card.preprocessing.model_copy(update={"style_framing": "ftcn256"})
+    other = replace(squares, card=squares.card.model_copy(update={"preprocessing": framed}))
+
+    with pytest.raises(LedgerMismatch, match="scoring_sha256"):
         evaluate(wish(measured, resume=True), other)
 
 

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from styleflow.errors import PackError
 from styleflow.models.published import (
     STAGE_TWO,
     STYLE_ENCODER,
     STYLE_GRU,
+    PublishedPart,
     load_ftcn,
     load_stage_two,
     load_style_encoder,
@@ -179,6 +184,109 @@ def test_a_gru_without_its_first_weight_is_refused_by_name() -> None:
 
     with pytest.raises(PackError, match=r"gru\.weight_ih_l0 is missing"):
         load_style_gru(state)
+
+
+@pytest.mark.parametrize("name", ["gru.weight_ih_l0", "bn.weight"])
+def test_a_gru_without_features_or_steps_is_refused_by_name(name: str) -> None:
+    state = official(STYLE_GRU)
+    state[name] = state[name][..., :0]
+
+    with pytest.raises(PackError, match=rf"StyleGRU's state dict does not fit: {re.escape(name)} .*has no values"):
+        load_style_gru(state)
+
+
+def test_a_head_of_stage_1_without_neurons_is_refused_by_name() -> None:
+    state = official(STYLE_GRU)
+    state["dense.1.fn.net.0.weight"] = state["dense.1.fn.net.0.weight"][:0]
+
+    with pytest.raises(PackError, match=r"dense\.1\.fn\.net\.0\.weight .*has no values"):
+        load_style_gru_classifier(state)
+
+
+LOADERS: dict[str, tuple[PublishedPart, Callable[[Any], nn.Module]]] = {
+    "load_style_encoder": (STYLE_ENCODER, lambda state: load_style_encoder(state, TINY.style_encoder)),
+    "load_style_gru": (STYLE_GRU, load_style_gru),
+    "load_style_gru_classifier": (STYLE_GRU, load_style_gru_classifier),
+    "load_stage_two": (STAGE_TWO, lambda state: load_stage_two(state, TINY)),
+}
+
+
+@pytest.mark.parametrize(("part", "load"), LOADERS.values(), ids=LOADERS)
+def test_the_parameters_of_a_network_that_is_being_trained_stay_as_they_were(
+    part: PublishedPart, load: Callable[[Any], nn.Module]
+) -> None:
+    floating = {name: value for name, value in official(part).items() if value.is_floating_point()}
+    trained = {name: nn.Parameter(value) for name, value in floating.items()}
+
+    network = load(trained)
+
+    assert all(parameter.requires_grad for parameter in trained.values())
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    memory = {parameter.data_ptr() for parameter in trained.values()}
+    assert {parameter.data_ptr() for parameter in network.parameters()} <= memory, "shared, not copied"
+
+
+@pytest.mark.parametrize(("part", "load"), LOADERS.values(), ids=LOADERS)
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({17: torch.zeros(1)}, "the key 17 is no name"),
+        ({b"gru.weight_ih_l0": torch.zeros(1)}, "the key b'gru.weight_ih_l0' is no name"),
+        ({"epoch": 12}, "epoch is no tensor"),
+    ],
+)
+def test_what_is_no_name_or_no_tensor_is_refused_and_named(
+    part: PublishedPart, load: Callable[[Any], nn.Module], entry: dict[Any, Any], told: str
+) -> None:
+    with pytest.raises(PackError, match=f"{part.title}'s state dict does not fit") as caught:
+        load({**official(part), **entry})
+    assert caught.value.details["differences"] == [told]
+
+
+def test_what_is_no_mapping_is_refused() -> None:
+    with pytest.raises(PackError, match="it is no mapping but list"):
+        load_style_gru([("bn.weight", torch.zeros(1))])  # type: ignore[arg-type]  # from Python anything can be given
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("load_style_encoder", "anything.num_batches_tracked"),
+        ("load_style_encoder", "encoder.body.0.num_batches_tracked"),
+        ("load_style_encoder", "encoder.decoder.conv1.weight"),
+        ("load_style_encoder", "dense.3.weight"),
+        ("load_style_gru", "gru.num_batches_tracked"),
+        ("load_style_gru", "dense.3.weight_scale"),
+        ("load_style_gru", "dense.1.fn.net.0.running_mean"),
+        ("load_style_gru", "dense.4.weight"),
+        ("load_style_gru", "decoder.conv1.weight"),
+        ("load_stage_two", "resnet.s5.pathway0_res0.branch1_bn.num_batches_tracked"),
+        ("load_stage_two", "decoder.conv1.weight"),
+        ("load_stage_two", "dense.3.bias"),
+    ],
+)
+def test_what_only_looks_like_something_that_serving_does_not_need_is_left_over(name: str, key: str) -> None:
+    part, load = LOADERS[name]
+
+    with pytest.raises(PackError) as caught:
+        load({**official(part), key: torch.zeros(())})
+    assert caught.value.details["differences"] == [f"{key} is left over"]
+
+
+def test_a_batch_counter_under_two_wrappings_is_refused() -> None:
+    state = official(STYLE_GRU)
+    state["module.model.bn.num_batches_tracked"] = state["bn.num_batches_tracked"]
+
+    with pytest.raises(PackError, match=r"module\.model\.bn\.num_batches_tracked is left over"):
+        load_style_gru(state)
+
+
+@pytest.mark.parametrize("wrapper", ["", "module."])
+def test_all_of_psps_generator_is_ignored_its_batch_counters_too(wrapper: str) -> None:
+    state = {f"{wrapper}encoder.{name}": value for name, value in official(STYLE_ENCODER).items()}
+    generator = ("decoder.style.1.weight", "decoder.noises.noise_0", "decoder.bn.num_batches_tracked")
+
+    load_style_encoder(state | {wrapper + name: torch.zeros(1) for name in generator}, TINY.style_encoder)
 
 
 @given(dropped=st.sets(st.sampled_from(sorted(official_shapes(STAGE_TWO))), min_size=1, max_size=5))

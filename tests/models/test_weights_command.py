@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from typer.testing import CliRunner, Result
 
 from styleflow.cli.weights import app
 from styleflow.models.sizes import SMALL
+from styleflow.models.weights import write_random_pack
 from styleflow.packs import Catalog, read_pack, write_card
 from tests.models.official_states import content_only, official, write_checkpoints
+from tests.models.small_networks import TINY
 
 
 def invoked(*arguments: str) -> Result:
@@ -152,6 +155,81 @@ def test_verify_exits_with_2_for_an_altered_byte_and_for_an_altered_card(tmp_pat
     assert good is None
     assert "was altered: the SHA-256 of model.safetensors" in altered
     assert "does not give the golden clip's logit" in wrong
+
+
+@pytest.fixture
+def beside_a_bad_one(tmp_path: Path) -> Path:
+    """A folder with a sound pack and one whose card has a word in place of a size."""
+    pack = write_random_pack(tmp_path, SMALL, seed=1)
+    bad = tmp_path / "bad-1"
+    shutil.copytree(pack.directory, bad)
+    card = json.loads((bad / "card.json").read_text())
+    card["preprocessing"]["style_size"] = "wide"
+    (bad / "card.json").write_text(json.dumps(card))
+    return tmp_path
+
+
+BAD_CARD = "model_unavailable: The card of the pack bad-1 is wrong at preprocessing.style_size"
+
+
+def test_list_shows_the_good_packs_beside_a_bad_one_which_it_names(beside_a_bad_one: Path) -> None:
+    listed = invoked("list", "--directory", str(beside_a_bad_one))
+
+    assert listed.exit_code == 2
+    assert "styleflow-small@random-1" in listed.stdout
+    assert BAD_CARD in listed.stderr
+
+
+def test_verify_judges_the_good_packs_beside_a_bad_one_which_it_names(beside_a_bad_one: Path) -> None:
+    told = invoked("verify", "--directory", str(beside_a_bad_one))
+    machine = invoked("verify", "--directory", str(beside_a_bad_one), "--json")
+
+    assert (told.exit_code, machine.exit_code) == (2, 2)
+    assert "styleflow-small@random-1" in told.stdout
+    assert "good" in told.stdout
+    assert BAD_CARD in told.stderr
+    answer = json.loads(machine.stdout)
+    assert [(row["model"], row["error"]) for row in answer["packs"]] == [("styleflow-small@random-1", None)]
+    (problem,) = answer["problems"]
+    assert "bad-1" in problem
+
+
+def test_verify_of_a_pack_that_cannot_be_read_says_why(beside_a_bad_one: Path) -> None:
+    told = invoked("verify", "bad@1", "--directory", str(beside_a_bad_one))
+
+    assert told.exit_code == 2
+    assert "unknown_model: There is no model 'bad@1'" in told.stderr
+    assert BAD_CARD in told.stderr
+
+
+def test_verify_refuses_clips_of_a_length_that_a_worker_refuses(tmp_path: Path) -> None:
+    write_random_pack(tmp_path, TINY, seed=1)
+
+    told = invoked("verify", "--directory", str(tmp_path), "--json")
+
+    assert told.exit_code == 2
+    (row,) = json.loads(told.stdout)["packs"]
+    assert row["error"] == "The pack styleflow-custom@random-1 reads clips of another length than 32 frames: 8."
+
+
+def test_a_directory_that_is_a_file_is_refused_in_one_sentence(tmp_path: Path, files: dict[str, Path]) -> None:
+    taken = tmp_path / "packs"
+    taken.write_text("")
+
+    for done in (asked(taken, files), asked(taken / "below", files), invoked("init", "--directory", str(taken))):
+        assert done.exit_code == 2
+        assert isinstance(done.exception, SystemExit), "no traceback"
+        assert "model_unavailable: No pack can be made in " in done.stderr
+
+
+@pytest.mark.parametrize("device", ["meta", "hpu", "fpga", "a typewriter"])
+def test_verify_refuses_a_device_that_computes_nothing(tmp_path: Path, device: str) -> None:
+    write_random_pack(tmp_path, TINY, seed=1)
+
+    done = invoked("verify", "--directory", str(tmp_path), "--device", device)
+
+    assert done.exit_code == 2
+    assert f"configuration: this machine has no device '{device}'" in done.stderr
 
 
 def test_verify_refuses_a_device_that_is_not_there_and_a_folder_without_packs(tmp_path: Path) -> None:
