@@ -20,7 +20,7 @@ from styleflow.training.geometry import Geometry
 from styleflow.training.masks import MaskChoice, soft_masks
 from styleflow.training.pseudo_fakes import Material, Reconstruct, pseudo_fake
 from styleflow.training.reencoding import Reencoding, reencoded
-from styleflow.training.resampling import resized
+from styleflow.training.resampling import resized, style_part
 
 PSEUDO_MIX: Mapping[str, float] = {
     "self_blend": 0.3,
@@ -184,16 +184,17 @@ class Framing:
     jitter_px: int = 5
     """How far training moves the content's window, in pixels of the content; landmarks of other detectors differ."""
 
-    def content(self, wide: Tensor, shift: tuple[int, int] = (0, 0)) -> Tensor:
-        """[T,C,W,W] -> [T,C,S,S]."""
+    def content(self, wide: Tensor, shift: tuple[int, int] = (0, 0), *, flipped: bool = False) -> Tensor:
+        """[T,C,W,W] -> [T,C,S,S]. `flipped` says that the wide picture is mirrored: its margins are unequal."""
         size, limit = self.geometry.content_size, self.geometry.wide_size - self.geometry.content_size
-        left = min(max(self.geometry.content_left + shift[0], 0), limit)
+        start = limit - self.geometry.content_left if flipped else self.geometry.content_left
+        left = min(max(start + shift[0], 0), limit)
         top = min(max(self.geometry.content_top + shift[1], 0), limit)
         return wide[:, :, top : top + size, left : left + size]
 
-    def style(self, wide: Tensor) -> Tensor:
-        """[T,3,W,W] -> [T,3,R,R]: the whole picture, which is FFHQ's square but for a rim of 1 %."""
-        return resized(wide, self.style_size)
+    def style(self, wide: Tensor, *, flipped: bool = False) -> Tensor:
+        """[T,3,W,W] -> [T,3,R,R]: FFHQ's square, to half a pixel."""
+        return resized(style_part(wide, self.geometry, flipped=flipped), self.style_size)
 
 
 def _framed(
@@ -207,11 +208,11 @@ def _framed(
             choice = Reencoding.draw(chance, mix.reencoding)
         through = reencoded(clip, choice)
         covered = mask.flip(3) if choice.flip else mask
-        style = framing.style(through) if mix.style else through.new_empty(0)
+        style = framing.style(through, flipped=choice.flip) if mix.style else through.new_empty(0)
         kind = pair.kind if member else "real"
         yield (
-            framing.content(through, shift),
-            framing.content(covered, shift),
+            framing.content(through, shift, flipped=choice.flip),
+            framing.content(covered, shift, flipped=choice.flip),
             style,
             pair.mask_known or not member,
             kind,

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 ALIGNED_PX = 256
 """Side of FTCN's aligned picture (faces/align.py)."""
+FFHQ_CENTRE, FFHQ_SIDE_PX = (127.6, 94.0), 333.0
+"""FFHQ's square in it (faces/align.py)."""
 LEFT_PX, TOP_PX, RIGHT_PX, BOTTOM_PX = 39, 73, 39, 4
 """Least margins around it, in its pixels. FFHQ's square of 333 px spans -38.9..294.1 by -72.5..260.5."""
 
@@ -57,6 +59,19 @@ class Geometry:
     @property
     def content_top(self) -> int:
         return self.top_margin * self.content_size // ALIGNED_PX
+
+    @property
+    def style_square(self) -> tuple[int, int, int]:
+        """Left, top and side of FFHQ's square, to the nearest whole pixels that the wide picture holds."""
+        scale = self.content_size / ALIGNED_PX
+        side = min(round(FFHQ_SIDE_PX * scale), self.wide_size)
+        limit = self.wide_size - side
+        corner = (
+            round((margin + centre - FFHQ_SIDE_PX / 2) * scale)
+            for margin, centre in zip((self.left_margin, self.top_margin), FFHQ_CENTRE, strict=True)
+        )
+        left, top = (min(max(start, 0), limit) for start in corner)
+        return left, top, side
 
     def _up(self, pixels: int, step: int | None = None) -> int:
         step = step or self._step

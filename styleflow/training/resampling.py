@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from styleflow.training.geometry import Geometry
+
 
 def resized(pictures: Tensor, size: int | tuple[int, int]) -> Tensor:
     """[N,C,H,W] -> [N,C,size,size], bilinear; over the covered area where it shrinks."""
@@ -86,3 +88,10 @@ def _places(cells: int, device: torch.device) -> Tensor:
     steps = torch.linspace(0, 1, cells, dtype=torch.float64, device=device)
     ys, xs = torch.meshgrid(steps, steps, indexing="ij")
     return torch.stack([xs.flatten(), ys.flatten()], dim=1)[None]
+
+
+def style_part(wide: Tensor, geometry: Geometry, *, flipped: bool = False) -> Tensor:
+    """[T,3,W,W] -> [T,3,F,F]: FFHQ's square of a wide picture, which may be mirrored."""
+    left, top, side = geometry.style_square
+    left = geometry.wide_size - side - left if flipped else left
+    return wide[:, :, top : top + side, left : left + side]

@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from styleflow.training.chance import Chance
+from styleflow.training.geometry import Geometry
 from styleflow.training.reencoding import Reencoding, reencoded
-from styleflow.training.resampling import resized
+from styleflow.training.resampling import resized, style_part
 from styleflow.training.store import Store, StoredVideo
 
 
@@ -80,15 +81,15 @@ def style_pictures(
     videos = (video for video in store.videos if video.facts.split in wanted)
     kept = [video for video in videos if video.facts.label == "real" or video.facts.generator not in without_generators]
     return StylePictures(
-        tuple(run for video in kept for run in _runs(video, size)),
-        tuple(run for photo in store.photos for run in _runs(photo, size)),
+        tuple(run for video in kept for run in _runs(video, size, store.geometry)),
+        tuple(run for photo in store.photos for run in _runs(photo, size, store.geometry)),
     )
 
 
-def _runs(video: StoredVideo, size: int) -> Iterable[PictureRun]:
+def _runs(video: StoredVideo, size: int, geometry: Geometry) -> Iterable[PictureRun]:
     for index in range(video.clips):
         wide = torch.from_numpy(video.frames(index)).permute(0, 3, 1, 2).float()
-        small = resized(wide, size).round().clamp(0, 255).to(torch.uint8)
+        small = resized(style_part(wide, geometry), size).round().clamp(0, 255).to(torch.uint8)
         yield PictureRun(video.facts.identity, video.facts.key, video.facts.label, small)
 
 

@@ -89,6 +89,15 @@ def test_what_is_said_of_the_patches_of_a_generated_clip_is_the_mixs_choice(bank
     assert batch.mask_known[~alone].all()
 
 
+@pytest.mark.parametrize("size", [160, 192, 224])
+def test_a_mirrored_picture_gives_the_mirrored_content_and_style(size: int) -> None:
+    framing = Framing(Geometry(size), 32)
+    wide = torch.rand(1, 3, framing.geometry.wide_size, framing.geometry.wide_size)
+
+    assert torch.equal(framing.content(wide.flip(3), flipped=True), framing.content(wide).flip(3))
+    torch.testing.assert_close(framing.style(wide.flip(3), flipped=True), framing.style(wide).flip(3))
+
+
 def test_without_generated_videos_every_fake_is_a_pseudo_fake(bank: Bank) -> None:
     reals = bank.where(lambda video: not video.fake)
 

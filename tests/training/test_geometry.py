@@ -17,8 +17,23 @@ def test_the_compact_network_reads_192_of_252_pixels() -> None:
     assert (compact.wide_size, compact.content_left, compact.content_top) == (252, 30, 57)
 
 
-def test_the_margins_are_those_of_faces_align() -> None:
+def test_the_constants_are_those_of_faces_align() -> None:
     assert geometry.ALIGNED_PX == ALIGNED_PX
+    assert geometry.FFHQ_CENTRE == FFHQ_CENTRE
+    assert geometry.FFHQ_SIDE_PX == FFHQ_SIDE_PX
+
+
+@given(SIZES)
+def test_the_styles_square_is_ffhqs_to_a_pixel(size: int) -> None:
+    wide, scale = Geometry(size), size / ALIGNED_PX
+    left, top, side = wide.style_square
+
+    assert side == pytest.approx(FFHQ_SIDE_PX * scale, abs=1)
+    assert left == pytest.approx((wide.left_margin + FFHQ_CENTRE[0] - FFHQ_SIDE_PX / 2) * scale, abs=1)
+    assert top == pytest.approx((wide.top_margin + FFHQ_CENTRE[1] - FFHQ_SIDE_PX / 2) * scale, abs=1)
+    assert left >= 0
+    assert top >= 0
+    assert max(left, top) + side <= wide.wide_size
 
 
 @given(SIZES)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from styleflow.training.chance import Chance
 from styleflow.training.geometry import Geometry
+from styleflow.training.resampling import style_part
 from styleflow.training.store import Store
 from styleflow.training.style_pictures import (
     PictureMix,
@@ -95,6 +96,7 @@ def test_a_store_gives_every_clip_of_the_split_and_every_photo(tmp_path: Path) -
     assert not style_pictures(store, 16, ("validation",)).clips
     left = {run.video for run in style_pictures(store, 16, without_generators=["swapper"]).clips}
     assert left == {video.facts.key for video in store.videos if video.facts.generator != "swapper"}
-    wide = torch.from_numpy(store.videos[0].frames(0)).float().mean()
+    pictures = torch.from_numpy(store.videos[0].frames(0)).permute(0, 3, 1, 2).float()
+    square = style_part(pictures, store.geometry).mean()
     small = next(run for run in found.clips if run.video == store.videos[0].facts.key).pictures.float().mean()
-    assert float(small) == pytest.approx(float(wide), abs=2)
+    assert float(small) == pytest.approx(float(square), abs=2)
