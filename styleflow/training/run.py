@@ -179,7 +179,7 @@ class Run:
         )
 
         def score(batch: Batch) -> Tensor:
-            return trainee.logits(batch.content)[1].mean(dim=1)
+            return trainee.logits(batch.content)[1].mean(dim=1).cpu()
 
         drawn = replace(step.mix, generated=0.0, swaps=0.0)
         trainee.judge_by = lambda: self._figures(judge, drawn, score)
@@ -193,8 +193,9 @@ class Run:
     def _figures(self, bank: Bank, mix: BatchMix, score: Callable[[Batch], Tensor]) -> Numbers:
         if not bank.reals:
             return {}
-        paired = paired_accuracy(bank, mix, self.framing, score, batches=JUDGED_BATCHES, seed=99)
-        found = {**paired, **separation(list(video_scores(bank, mix, self.framing, score)))}
+        device = self.device
+        paired = paired_accuracy(bank, mix, self.framing, score, batches=JUDGED_BATCHES, seed=99, device=device)
+        found = {**paired, **separation(list(video_scores(bank, mix, self.framing, score, device=device)))}
         # of the two figures neither alone says enough; where the fold has no pair of both kinds the first stands alone
         return found | {"goal": (found["paired"] + found.get("auc", found["paired"])) / 2}
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from styleflow.errors import ConfigurationError
 from styleflow.models.detector import StyleFlowDetector
 from styleflow.models.random_parameters import random_parameters
 from styleflow.models.sizes import ContentSizes, StyleGRUSizes
+from styleflow.training import judging
+from styleflow.training.batches import Batch, drawn_batch
 from styleflow.training.geometry import Geometry
 from styleflow.training.run import NETWORK, STEPS, Run, sizes_of
 from styleflow.training.store import Store
@@ -120,6 +123,19 @@ def test_a_starting_pack_of_other_sizes_is_refused(store: Store, tmp_path: Path)
 
     with pytest.raises(ConfigurationError, match="does not fit the recipe's network"):
         Run(tiny_recipe(), store, tmp_path, starting_pack=pack).step("encoder")
+
+
+def test_a_step_judges_on_the_runs_own_device(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, asked = torch.device("cpu", 0), set[object]()  # not equal to the device that is meant by "cpu"
+
+    def recording(*arguments: Any) -> Batch:
+        asked.add(arguments[-1])
+        return drawn_batch(*arguments)
+
+    monkeypatch.setattr(judging, "drawn_batch", recording)
+
+    assert Run(tiny_recipe(), store, tmp_path, device=place).step("frames")
+    assert asked == {place}
 
 
 def test_a_recipe_that_describes_no_network_is_refused() -> None:
