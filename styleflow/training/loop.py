@@ -102,7 +102,8 @@ def fit(
 ) -> Fitted:
     """Train from the folder's checkpoint, or from the start, until the steps, patience or time are used up.
 
-    At the end the module holds the average. Raises TrainingDiverged.
+    At the end the module holds the average, the best that was judged where `patience` asks for it, and that is what
+    the last figures are of. Raises TrainingDiverged.
     """
     out.mkdir(parents=True, exist_ok=True)
     module, began = trainee.module.to(device), time.monotonic()
@@ -120,12 +121,12 @@ def fit(
             if progress.step % wish.log_every == 0:
                 log.write(progress.step, numbers | {"seconds": time.monotonic() - began}, say)
             if wish.judge_every and progress.step % wish.judge_every == 0:
-                progress.judged(_judged(trainee, progress), module, wish.patience, log, say)
+                progress.judged(_judged(trainee, progress.average), module, wish.patience, log, say)
             if time.monotonic() - saved > wish.save_every_seconds:
                 progress.save(out / CHECKPOINT, module, optimiser)
                 saved = time.monotonic()
         progress.save(out / CHECKPOINT, module, optimiser)
-        found = _judged(trainee, progress)
+        found = _judged(trainee, progress.kept())
         log.write(progress.step, found, say)
     module.load_state_dict(progress.kept() or module.state_dict())
     return Fitted(progress.step, True, found)
@@ -182,10 +183,10 @@ def _scale_rates(optimiser: torch.optim.Optimizer, rates: list[float], factor: f
         group["lr"] = rate * factor
 
 
-def _judged(trainee: Trainee, progress: _Progress) -> Numbers:
-    """What the average is worth; the module is as it was after."""
+def _judged(trainee: Trainee, parameters: Mapping[str, Tensor]) -> Numbers:
+    """What these parameters are worth, the module's own where there are none; the module is as it was after."""
     now = {name: value.clone() for name, value in trainee.module.state_dict().items()}
-    trainee.module.load_state_dict(progress.average or now)
+    trainee.module.load_state_dict(parameters or now)
     trainee.module.eval()
     with torch.inference_mode():
         found = trainee.judge()

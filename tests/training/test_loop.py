@@ -122,6 +122,24 @@ def test_patience_stops_and_keeps_the_best_that_was_judged(tmp_path: Path) -> No
     assert [row["goal"] for row in logged if "goal" in row][:4] == [0.5, 0.9, 0.7, 0.6]
 
 
+def test_the_last_figures_are_of_the_parameters_that_are_kept(tmp_path: Path) -> None:
+    """The weight grows towards 2; a goal that falls with it makes the first that was judged the best."""
+
+    class Worsening(Line):
+        def judge(self) -> Numbers:
+            weight = float(self.module.weight)  # type: ignore[arg-type]
+            return {"goal": -weight, "weight": weight}
+
+    line = Worsening()
+
+    found = fit(line, tmp_path, LoopWish(**{**vars(WISH), "judge_every": 5, "patience": 2}))
+
+    logged = [json.loads(row) for row in (tmp_path / LOG).read_text().splitlines()]
+    assert found.step == 15
+    assert found.judged["weight"] == parameters(line)[0]
+    assert logged[-1]["weight"] == pytest.approx(parameters(line)[0], rel=1e-4)
+
+
 @given(st.integers(1, 5000), st.floats(0.0, 0.5))
 def test_the_rate_rises_then_falls_and_is_never_zero(steps: int, warm_up: float) -> None:
     wish = LoopWish(steps=steps, learning_rate=1.0, warm_up=warm_up)
