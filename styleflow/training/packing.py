@@ -27,6 +27,7 @@ from styleflow.packs import (
 )
 from styleflow.training.recipe import Recipe
 from styleflow.training.run import NETWORK, sizes_of
+from styleflow.training.run_record import refuse_another_recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +47,10 @@ class PackWish:
 def write_trained_pack(packs: Path, out: Path, recipe: Recipe, wish: PackWish) -> Pack:
     """The finished run in `out` as a pack without calibration: its jobs end inconclusive until it is measured.
 
-    Raises PackError where the run is not finished, or a pack of that name and version is there.
+    Raises PackError where the run is not finished, or a pack of that name and version is there, and ConfigurationError
+    where another recipe was run there.
     """
+    refuse_another_recipe(out, recipe)
     network = out / NETWORK
     if not network.exists():
         raise PackError("The run is not finished: there is no network to pack.")

@@ -1,5 +1,6 @@
 """A recipe's steps in order, each resumable, each leaving what the next one needs.
 
+    <out>/run.json                   which recipe and which data the folder belongs to (run_record.py)
     <out>/<step>/                    the step's checkpoint and logs (loop.py)
     <out>/<step>.safetensors         what the step learnt, once it is finished; a finished step is not run again
     <out>/network.safetensors        after the last: every parameter of the served network, under its names in a pack
@@ -37,6 +38,7 @@ from styleflow.training.judging import paired_accuracy, separation, video_scores
 from styleflow.training.loop import Fitted, LoopWish, Numbers, Trainee, fit
 from styleflow.training.recipe import Recipe
 from styleflow.training.reservoir import Reservoir
+from styleflow.training.run_record import claim
 from styleflow.training.store import Store
 from styleflow.training.style_encoder import train_style_encoder
 
@@ -97,7 +99,11 @@ class Run:
         return Framing(self.store.geometry, self.sizes.style_encoder.input_size)
 
     def step(self, name: str) -> bool:
-        """Run one step, unless it is finished. False where time ran out before it was."""
+        """Run one step, unless it is finished. False where time ran out before it was.
+
+        Raises ConfigurationError for a folder that was begun with another recipe or store.
+        """
+        claim(self.out, self.recipe, self.store.data_version)
         if self.finished(name):
             return True
         torch.manual_seed(self.recipe.seed)

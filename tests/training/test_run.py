@@ -65,6 +65,16 @@ def test_a_finished_step_is_not_run_again(finished: Run) -> None:
     assert said == []
 
 
+def test_a_folder_is_not_gone_on_with_under_another_recipe_or_store(finished: Run) -> None:
+    other_fold = replace(finished.recipe, selection=replace(finished.recipe.selection, held_back=1))
+    other_data = replace(finished.store, data_version="of another manifest")
+
+    with pytest.raises(ConfigurationError, match="another recipe"):
+        Run(other_fold, finished.store, finished.out).step("encoder")
+    with pytest.raises(ConfigurationError, match="another store"):
+        Run(finished.recipe, other_data, finished.out).step("encoder")
+
+
 def test_a_run_that_is_out_of_time_goes_on_and_ends_as_the_other(finished: Run, store: Store, tmp_path: Path) -> None:
     stopped = Run(finished.recipe, store, tmp_path, stop_after_seconds=0.0)
     assert not stopped.step("frames")
