@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from styleflow.cli.failing import errors_as_exit
-from styleflow.errors import PackError
+from styleflow.errors import ConfigurationError, PackError
 
 OUT_OF_TIME = 3
 
@@ -39,7 +39,10 @@ def prepare(
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
     most_gb: Annotated[float, typer.Option(min=0.01, help="Stop when the store has grown to this.")] = 50.0,
 ) -> None:
-    """Decode, track, align and keep the clips of every video. What is there already is not made again."""
+    """Decode, track, align and keep the clips of every video. What is there already is not made again.
+
+    Exit code 0 when any source is in the store, each that was left out being named; 2 when none is.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the workers, which inherit it
     from styleflow.datasets.manifest import Manifest
     from styleflow.models.sizes import COMPACT
@@ -49,13 +52,15 @@ def prepare(
     from styleflow.training.recipe import Recipe
     from styleflow.training.run import sizes_of
     from styleflow.training.store import Store as OpenStore
+    from styleflow.training.store import StoreError
 
     troubles: list[Prepared] = []
     with errors_as_exit(), _bar() as bar:
+        splits = _known_splits(split or ["train"])
         listed = Manifest.from_csv(manifest)
         sizes = sizes_of(Recipe.read(recipe)) if recipe else COMPACT
         made = OpenStore.create(store, Geometry(sizes.content.input_size), listed.sha256)
-        sources = [*sources_of(listed, split or ["train"]), *(photo_sources(photos) if photos else [])]
+        sources = [*sources_of(listed, splits), *(photo_sources(photos) if photos else [])]
         task = bar.add_task("preparing", total=len(sources))
 
         def told(result: Prepared) -> None:
@@ -69,6 +74,9 @@ def prepare(
     for trouble in troubles:
         console.print(f"left out: {trouble.key}: {trouble.trouble}", soft_wrap=True, markup=False)
     console.print(f"{len(sources) - len(troubles)} of {len(sources)} sources are in the store")
+    if len(troubles) == len(sources):
+        with errors_as_exit():
+            raise StoreError(f"none of the sources of {manifest.name}, split {', '.join(splits)}, could be prepared")
 
 
 @app.command()
@@ -182,6 +190,16 @@ def calibrate(
             raise PackError(f"{calibration.name} holds no calibration: {error}") from error
         made = calibrated_pack(packs, Catalog(packs).resolve(model), measured, version, default=default)
     Console().print(f"{made.card.model}  calibrated by {measured.method} on {measured.measured_on}", soft_wrap=True)
+
+
+def _known_splits(names: list[str]) -> list[str]:
+    """Raises ConfigurationError for a name that no manifest can have."""
+    from styleflow.datasets.manifest import SPLITS
+
+    unknown = [name for name in names if name not in SPLITS]
+    if unknown:
+        raise ConfigurationError(f"there is no split {', '.join(unknown)}; known are {', '.join(SPLITS)}")
+    return names
 
 
 def _bar() -> Progress:

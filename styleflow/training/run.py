@@ -30,7 +30,7 @@ from styleflow.models.mobile_content import MobileContentNetwork, load_trunk
 from styleflow.models.sizes import SIZES, DetectorSizes
 from styleflow.models.style_gru import StyleGRUClassifier
 from styleflow.training import stage_one, stage_two
-from styleflow.training.bank import Bank, banked, held_back, without_generators
+from styleflow.training.bank import Bank
 from styleflow.training.batches import Batch, BatchMix, Framing, drawn_batch
 from styleflow.training.chance import Chance
 from styleflow.training.content_stage import FrameHeads, FrameTrainee
@@ -39,6 +39,7 @@ from styleflow.training.loop import Fitted, LoopWish, Numbers, Trainee, fit
 from styleflow.training.recipe import Recipe
 from styleflow.training.reservoir import Reservoir
 from styleflow.training.run_record import claim
+from styleflow.training.selection import chosen_banks
 from styleflow.training.store import Store
 from styleflow.training.style_encoder import train_style_encoder
 
@@ -85,14 +86,8 @@ class Run:
 
     @cached_property
     def banks(self) -> tuple[Bank, Bank]:
-        """(to learn from, to judge by)."""
-        chosen = self.recipe.selection
-        bank = banked(self.store)
-        if chosen.held_back < 0:
-            return without_generators(bank, chosen.without_generators), bank.where(lambda _: False)
-        learn, judge = held_back(bank, chosen.held_back, chosen.folds)
-        left_out = chosen.without_generators
-        return without_generators(learn, left_out), without_generators(judge, left_out)
+        """(to learn from, to judge by). Raises StoreError and ConfigurationError."""
+        return chosen_banks(self.store, self.recipe.selection)
 
     @cached_property
     def framing(self) -> Framing:

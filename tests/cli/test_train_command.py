@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from styleflow.cli.train import app
 from styleflow.datasets.manifest import Manifest
 from styleflow.detection.analyze import analyze
 from styleflow.detection.engine import Detector
@@ -128,3 +130,43 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_2(lab: Path, tmp_path: Path
         )
         assert done.returncode == 2, done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
+
+
+def refusal(*arguments: object) -> str:
+    """The last line on standard error of a command that exits with 2 by intention; a bar may stand before it."""
+    done = CliRunner().invoke(app, list(map(str, arguments)))
+    assert done.exit_code == 2, (done.exit_code, done.output, done.exception)
+    assert isinstance(done.exception, SystemExit)
+    return done.stderr.strip().splitlines()[-1]
+
+
+@pytest.fixture
+def landmarks(tmp_path: Path) -> Path:
+    folder, entries = tmp_path / "landmarks", drawn_entries()
+    folder.mkdir()
+    write(folder, entries, drawn_bytes(entries))
+    return folder
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """One video, which is none."""
+    (tmp_path / "a.mp4").write_text("no video")
+    path = tmp_path / "manifest.csv"
+    path.write_text("file,split,label,identity\na.mp4,train,real,ann\n")
+    return path
+
+
+def test_a_split_that_there_is_not_cannot_be_prepared(manifest: Path, landmarks: Path, tmp_path: Path) -> None:
+    told = refusal(
+        "prepare", manifest, "--store", tmp_path / "store", "--landmark-weights", landmarks, "--split", "trian"
+    )
+
+    assert told == "configuration: there is no split trian; known are train, validation, test"
+
+
+def test_a_preparation_that_leaves_nothing_exits_with_2(manifest: Path, landmarks: Path, tmp_path: Path) -> None:
+    places = ("--store", tmp_path / "store", "--landmark-weights", landmarks, "--workers", 1)
+
+    assert "none of the sources" in refusal("prepare", manifest, *places)
+    assert "none of the sources" in refusal("prepare", manifest, *places, "--split", "test")
