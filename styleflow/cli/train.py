@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -47,6 +50,7 @@ def prepare(
     from styleflow.datasets.manifest import Manifest
     from styleflow.models.sizes import COMPACT
     from styleflow.training.geometry import Geometry
+    from styleflow.training.landmarks import load_landmark_network
     from styleflow.training.prepare import Preparation, Prepared
     from styleflow.training.prepare_set import photo_sources, prepare_set, sources_of
     from styleflow.training.recipe import Recipe
@@ -55,12 +59,13 @@ def prepare(
     from styleflow.training.store import StoreError
 
     troubles: list[Prepared] = []
-    with errors_as_exit(), _bar() as bar:
+    with errors_as_exit(), _file_errors_as_ours(), _bar() as bar:
         splits = _known_splits(split or ["train"])
         listed = Manifest.from_csv(manifest)
         sizes = sizes_of(Recipe.read(recipe)) if recipe else COMPACT
         made = OpenStore.create(store, Geometry(sizes.content.input_size), listed.sha256)
         sources = [*sources_of(listed, splits), *(photo_sources(photos) if photos else [])]
+        load_landmark_network(landmark_weights)  # the workers load their own; here it can be said that they cannot
         task = bar.add_task("preparing", total=len(sources))
 
         def told(result: Prepared) -> None:
@@ -155,7 +160,7 @@ def pack(
     from styleflow.training.packing import PackWish, write_trained_pack
     from styleflow.training.recipe import Recipe
 
-    with errors_as_exit():
+    with errors_as_exit(), _file_errors_as_ours():
         began = (
             (Source(name=starting_weights.name, sha256=sha256_of(starting_weights), components=("content",)),)
             if (starting_weights)
@@ -190,6 +195,17 @@ def calibrate(
             raise PackError(f"{calibration.name} holds no calibration: {error}") from error
         made = calibrated_pack(packs, Catalog(packs).resolve(model), measured, version, default=default)
     Console().print(f"{made.card.model}  calibrated by {measured.method} on {measured.measured_on}", soft_wrap=True)
+
+
+@contextmanager
+def _file_errors_as_ours() -> Iterator[None]:
+    """Raises ConfigurationError for a file or folder that cannot be used, and for a worker that died."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(f"{Path(str(error.filename or '')).name or 'a file'}: {error.strerror}") from error
+    except BrokenProcessPool as error:
+        raise ConfigurationError(f"a worker process died: {error}") from error
 
 
 def _known_splits(names: list[str]) -> list[str]:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from safetensors.torch import load_file
-
 from styleflow.components import COMPONENTS
 from styleflow.errors import PackError
 from styleflow.models.sizes import size_name
@@ -25,6 +23,7 @@ from styleflow.packs import (
     refuse_second_default,
     write_card,
 )
+from styleflow.training.parameters import read_parameters
 from styleflow.training.recipe import Recipe
 from styleflow.training.run import NETWORK, sizes_of
 from styleflow.training.run_record import refuse_another_recipe
@@ -74,7 +73,7 @@ def write_trained_pack(packs: Path, out: Path, recipe: Recipe, wish: PackWish) -
         )
 
     _refuse_existing(packs, f"{wish.name}-{wish.version}")
-    return read_pack(write_pack(packs, load_file(network), describe))
+    return read_pack(write_pack(packs, read_parameters(network), describe))
 
 
 def calibrated_pack(packs: Path, pack: Pack, calibration: Calibration, version: str, *, default: bool) -> Pack:

@@ -19,7 +19,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from styleflow.errors import ConfigurationError
@@ -36,6 +36,7 @@ from styleflow.training.chance import Chance
 from styleflow.training.content_stage import FrameHeads, FrameTrainee
 from styleflow.training.judging import paired_accuracy, separation, video_scores
 from styleflow.training.loop import Fitted, LoopWish, Numbers, Trainee, fit
+from styleflow.training.parameters import read_parameters
 from styleflow.training.recipe import Recipe
 from styleflow.training.reservoir import Reservoir
 from styleflow.training.run_record import claim
@@ -48,10 +49,10 @@ JUDGED_BATCHES = 12
 NETWORK = "network.safetensors"
 
 
-def _refuse_other_sizes(detector: StyleFlowDetector, state: Mapping[str, Tensor]) -> None:
-    found = differences(layout_of(detector), entries(state))
+def _refuse_other_sizes(part: nn.Module, state: Mapping[str, Tensor], whose: str) -> None:
+    found = differences(layout_of(part), entries(state))
     if found:
-        raise ConfigurationError(f"the starting pack does not fit the recipe's network: {listing(found)}")
+        raise ConfigurationError(f"{whose} does not fit the recipe's network: {listing(found)}")
 
 
 def sizes_of(recipe: Recipe) -> DetectorSizes:
@@ -114,8 +115,10 @@ class Run:
         return self.out / f"{name}.safetensors"
 
     def learnt(self, name: str) -> dict[str, Tensor]:
-        """What a finished step left."""
-        return load_file(self._result(name))
+        """What a finished step left. Raises ConfigurationError where it is not finished, or its file is damaged."""
+        if not self.finished(name):
+            raise ConfigurationError(f"the step {name} is not finished in {self.out.name}: run it first")
+        return read_parameters(self._result(name))
 
     def _fit(self, name: str, trainee: Trainee, loop: LoopWish) -> Fitted:
         wish = replace(loop, seed=loop.seed + self.recipe.seed)
@@ -270,7 +273,7 @@ class Run:
         """The network with what the steps learnt, in eval mode; the style branch frozen."""
         detector = StyleFlowDetector(self.sizes).to(self.device)
         if self.starting_pack is not None:
-            _refuse_other_sizes(detector, self.starting_pack)
+            _refuse_other_sizes(detector, self.starting_pack, "the starting pack")
             detector.load_state_dict(self.starting_pack)
         into: dict[str, nn.Module] = {
             "encoder": detector.style_encoder,
@@ -279,6 +282,7 @@ class Run:
         }
         for name in steps:
             state = {key: value for key, value in self.learnt(name).items() if not key.startswith("dense.")}
+            _refuse_other_sizes(into[name], state, f"what the step {name} left")
             into[name].load_state_dict(state)
         detector.eval()
         detector.style_encoder.requires_grad_(False)

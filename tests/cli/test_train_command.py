@@ -170,3 +170,26 @@ def test_a_preparation_that_leaves_nothing_exits_with_2(manifest: Path, landmark
 
     assert "none of the sources" in refusal("prepare", manifest, *places)
     assert "none of the sources" in refusal("prepare", manifest, *places, "--split", "test")
+
+
+def test_landmark_weights_that_are_missing_or_wrong_are_told(manifest: Path, landmarks: Path, tmp_path: Path) -> None:
+    def told() -> str:
+        return refusal("prepare", manifest, "--store", tmp_path / "store", "--landmark-weights", landmarks)
+
+    (shard,) = landmarks.glob("*-shard1")
+    shard.write_bytes(shard.read_bytes()[:1000])
+    assert told().startswith("landmark_weights_unusable: the shard ends inside")
+    shard.unlink()
+    assert told().startswith("landmark_weights_unusable: the landmark network's files cannot be read")
+
+
+def test_files_and_folders_that_are_missing_are_told(manifest: Path, landmarks: Path, tmp_path: Path) -> None:
+    weights = ("--landmark-weights", landmarks)
+    nowhere = tmp_path / "nowhere"
+
+    assert "Not a directory" in refusal("prepare", manifest, "--store", manifest, *weights)
+    assert "nowhere: No such file" in refusal(
+        "prepare", manifest, "--store", tmp_path / "s", *weights, "--photos", nowhere
+    )
+    (tmp_path / "a.mp4").unlink()
+    assert "a.mp4: No such file" in refusal("prepare", manifest, "--store", tmp_path / "s", *weights)

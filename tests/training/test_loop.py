@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from styleflow.training.chance import Chance
-from styleflow.training.loop import CHECKPOINT, LOG, LoopWish, Numbers, TrainingDiverged, fit, rate_factor
+from styleflow.training.loop import (
+    CHECKPOINT,
+    LOG,
+    CheckpointError,
+    LoopWish,
+    Numbers,
+    TrainingDiverged,
+    fit,
+    rate_factor,
+)
 
 WISH = LoopWish(steps=40, learning_rate=0.05, weight_decay=0.0, log_every=10, average=0.9)
 
@@ -89,6 +98,23 @@ def test_time_that_runs_out_leaves_a_checkpoint_to_go_on_from(tmp_path: Path) ->
     assert (found.step, found.finished) == (0, False)
     assert (tmp_path / CHECKPOINT).exists()
     assert fit(Line(), tmp_path, WISH).finished
+
+
+@pytest.mark.parametrize("length", [0, 1, 200, 1500])
+def test_a_checkpoint_that_was_cut_off_is_named(tmp_path: Path, length: int) -> None:
+    fit(Line(), tmp_path / "step", WISH, stop_after_seconds=-1.0)
+    checkpoint = tmp_path / "step" / CHECKPOINT
+    checkpoint.write_bytes(checkpoint.read_bytes()[:length])
+
+    with pytest.raises(CheckpointError, match=r"step/checkpoint\.pt cannot be gone on from"):
+        fit(Line(), tmp_path / "step", WISH)
+
+
+def test_a_checkpoint_of_another_module_is_refused(tmp_path: Path) -> None:
+    fit(Line(), tmp_path, WISH, stop_after_seconds=-1.0)
+
+    with pytest.raises(CheckpointError):
+        fit(Line(nn.Linear(2, 1)), tmp_path, WISH)
 
 
 def test_without_an_average_the_last_parameters_are_kept(tmp_path: Path) -> None:
