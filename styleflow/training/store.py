@@ -158,12 +158,27 @@ def read_video(path: Path, wide_size: int) -> StoredVideo:
     """The header of one file. Raises StoreError."""
     with _opened(path) as file:
         header: Mapping[str, str] = file.metadata() or {}
+        parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  # a handle is no mapping
+        held = {name: (part.get_dtype(), part.get_shape()) for name, part in parts.items()}
     try:
         facts = VideoFacts(**{field.name: header[field.name] for field in fields(VideoFacts)})
         clips, frames, starts = (json.loads(header[name]) for name in ("clips", "frames_per_clip", "starts"))
-        return StoredVideo(path, facts, int(clips), int(frames), wide_size, tuple(map(float, starts)))
+        video = StoredVideo(path, facts, int(clips), int(frames), wide_size, tuple(map(float, starts)))
     except (KeyError, ValueError, TypeError) as error:
         raise StoreError(f"{path.name} in the store lacks its facts: {error}") from error
+    _refuse_others_than_promised(video, held)
+    return video
+
+
+def _refuse_others_than_promised(video: StoredVideo, held: Mapping[str, tuple[str, list[int]]]) -> None:
+    """Raises StoreError unless the file has the clips, landmarks and starts that its header speaks of."""
+    points = ("F16", [video.clips, video.frames_per_clip, LANDMARKS, 2])
+    if (
+        held.get("landmarks") != points
+        or len(video.starts) != video.clips
+        or any(f"clip.{n}" not in held for n in range(video.clips))
+    ):
+        raise StoreError(f"{video.path.name} in the store is damaged: it lacks clips that its header speaks of")
 
 
 def _opened(path: Path) -> Any:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from styleflow.training.geometry import Geometry
 from styleflow.training.store import INDEX, Store, StoreError, VideoFacts
@@ -48,6 +50,35 @@ def test_a_file_that_was_cut_off_is_named(tmp_path: Path) -> None:
     store = Store.create(tmp_path, GEOMETRY, "v1")
     path = write_drawn(store)[0]
     path.write_bytes(path.read_bytes()[:100])
+
+    with pytest.raises(StoreError, match=path.name):
+        _ = Store.open(tmp_path).videos
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("clips", "3"), ("clips", "-1"), ("clips", "1"), ("frames_per_clip", "31"), ("starts", "[0.0]"), ("starts", "0")],
+)
+def test_a_file_whose_header_promises_other_clips_than_it_has_is_named(tmp_path: Path, name: str, value: str) -> None:
+    store = Store.create(tmp_path, GEOMETRY, "v1")
+    path = write_drawn(store)[0]
+    with safe_open(path, framework="np") as file:
+        header = file.metadata() | {name: value}
+    save_file(load_file(path), path, metadata=header)
+
+    with pytest.raises(StoreError, match=path.name):
+        _ = Store.open(tmp_path).videos
+
+
+@pytest.mark.parametrize("name", ["clip.1", "landmarks"])
+def test_a_file_that_lacks_a_part_is_named(tmp_path: Path, name: str) -> None:
+    store = Store.create(tmp_path, GEOMETRY, "v1")
+    path = write_drawn(store)[0]
+    with safe_open(path, framework="np") as file:
+        header = file.metadata()
+    parts = load_file(path)
+    del parts[name]
+    save_file(parts, path, metadata=header)
 
     with pytest.raises(StoreError, match=path.name):
         _ = Store.open(tmp_path).videos
