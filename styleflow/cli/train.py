@@ -63,7 +63,9 @@ def prepare(
         splits = _known_splits(split or ["train"])
         listed = Manifest.from_csv(manifest)
         sizes = sizes_of(Recipe.read(recipe)) if recipe else COMPACT
-        made = OpenStore.create(store, Geometry(sizes.content.input_size), listed.sha256)
+        wish = Preparation(clips_per_video=clips)
+        made_with = {"clips_per_video": wish.clips_per_video, "frame_step": wish.frame_step}
+        made = OpenStore.create(store, Geometry(sizes.content.input_size), listed.sha256, made_with=made_with)
         sources = [*sources_of(listed, splits), *(photo_sources(photos) if photos else [])]
         load_landmark_network(landmark_weights)  # the workers load their own; here it can be said that they cannot
         task = bar.add_task("preparing", total=len(sources))
@@ -73,7 +75,6 @@ def prepare(
             if result.trouble:
                 troubles.append(result)
 
-        wish = Preparation(clips_per_video=clips)
         prepare_set(sources, made, landmark_weights, wish, workers=workers, most_bytes=int(most_gb * 1e9), told=told)
     console = Console()
     for trouble in troubles:

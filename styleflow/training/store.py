@@ -1,6 +1,6 @@
 """What preparation leaves and training reads: a folder of aligned clips with landmarks, and of photos.
 
-    <store>/store.json                   version, geometry, what each file came from
+    <store>/store.json                   version, geometry, manifest, how its files were made
     <store>/clips/<key>.safetensors      one video: clips as blocks (frame_codec.py), landmarks, facts in the header
     <store>/photos/<key>.safetensors     photos, each a clip of one frame
 
@@ -91,27 +91,33 @@ class Store:
     """SHA-256 of the manifest that it was prepared from."""
 
     @classmethod
-    def create(cls, directory: Path, geometry: Geometry, data_version: str) -> Self:
-        """Begin a store, or go on with one of the same geometry. Raises StoreError for another."""
+    def create(
+        cls, directory: Path, geometry: Geometry, data_version: str, *, made_with: Mapping[str, int] | None = None
+    ) -> Self:
+        """Begin a store, or go on with one of the same geometry and numbers. Raises StoreError for others.
+
+        `made_with` are numbers that decide what is kept of a video, by name, such as `clips_per_video`: a file that is
+        there is not made again, so they cannot change. A store that names none is gone on with as it is.
+        """
+        index = {"version": STORE_VERSION, "geometry": asdict(geometry), "data_version": data_version}
+        index["made_with"] = dict(made_with or {})
         if (directory / INDEX).exists():
-            found = cls.open(directory)
-            if found.geometry != geometry:
-                raise StoreError(f"the store holds pictures for a content size of {found.geometry.content_size} px")
+            before = cls.open(directory)
+            if before.geometry != geometry:
+                raise StoreError(f"the store holds pictures for a content size of {before.geometry.content_size} px")
+            index["made_with"] = _made_as_before(_index(directory).get("made_with") or {}, made_with or {})
         for folder in ("clips", "photos"):
             (directory / folder).mkdir(parents=True, exist_ok=True)
-        index = {"version": STORE_VERSION, "geometry": asdict(geometry), "data_version": data_version}
         _write(directory / INDEX, json.dumps(index, indent=2).encode())
         return cls(directory, geometry, data_version)
 
     @classmethod
     def open(cls, directory: Path) -> Self:
         """Raises StoreError where there is no store, or one of another version."""
+        index = _index(directory)
         try:
-            index = json.loads((directory / INDEX).read_text())
-            if index["version"] != STORE_VERSION:
-                raise StoreError(f"the store has version {index['version']}, expected {STORE_VERSION}: prepare again")
             return cls(directory, Geometry(**index["geometry"]), str(index["data_version"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{directory.name} is no prepared store: {error}") from error
 
     @cached_property
@@ -152,6 +158,24 @@ class Store:
     def _read(self, folder: str) -> tuple[StoredVideo, ...]:
         paths = sorted((self.directory / folder).glob("*.safetensors"))
         return tuple(read_video(path, self.geometry.wide_size) for path in paths)
+
+
+def _index(directory: Path) -> Mapping[str, Any]:
+    """Of any store of this version. Raises StoreError."""
+    try:
+        index: Mapping[str, Any] = json.loads((directory / INDEX).read_text())
+        if index["version"] != STORE_VERSION:
+            raise StoreError(f"the store has version {index['version']}, expected {STORE_VERSION}: prepare again")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{directory.name} is no prepared store: {error}") from error
+    return index
+
+
+def _made_as_before(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, int]:
+    others = [f"{name} {before[name]}, not {value}" for name, value in now.items() if before.get(name, value) != value]
+    if others:
+        raise StoreError(f"the store was prepared with {', '.join(others)}: give that, or another store")
+    return dict(before)
 
 
 def read_video(path: Path, wide_size: int) -> StoredVideo:

@@ -193,3 +193,14 @@ def test_files_and_folders_that_are_missing_are_told(manifest: Path, landmarks: 
     )
     (tmp_path / "a.mp4").unlink()
     assert "a.mp4: No such file" in refusal("prepare", manifest, "--store", tmp_path / "s", *weights)
+
+
+def test_a_store_is_not_prepared_further_with_another_number_of_clips(
+    manifest: Path, landmarks: Path, tmp_path: Path
+) -> None:
+    places = ("--store", tmp_path / "store", "--landmark-weights", landmarks, "--split", "test")
+    refusal("prepare", manifest, *places)
+
+    told = refusal("prepare", manifest, *places, "--clips", 8)
+
+    assert told == "store_unusable: the store was prepared with clips_per_video 4, not 8: give that, or another store"

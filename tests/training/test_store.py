@@ -38,6 +38,25 @@ def test_a_store_goes_on_where_it_was_and_refuses_other_sizes(tmp_path: Path) ->
         Store.create(tmp_path, Geometry(32), "v2")
 
 
+def test_a_store_is_not_gone_on_with_for_other_numbers(tmp_path: Path) -> None:
+    four = {"clips_per_video": 4, "frame_step": 1}
+    Store.create(tmp_path, GEOMETRY, "v1", made_with=four)
+
+    Store.create(tmp_path, GEOMETRY, "v2", made_with=four)
+    Store.create(tmp_path, GEOMETRY, "v3")
+    with pytest.raises(StoreError, match="prepared with clips_per_video 4, not 8: give that"):
+        Store.create(tmp_path, GEOMETRY, "v2", made_with=four | {"clips_per_video": 8})
+    assert Store.open(tmp_path).data_version == "v3"
+
+
+def test_a_store_from_before_that_names_no_numbers_is_gone_on_with(tmp_path: Path) -> None:
+    index = {"version": 2, "geometry": {"content_size": GEOMETRY.content_size}, "data_version": "v1"}
+    (tmp_path / INDEX).write_text(json.dumps(index))
+
+    for clips in (4, 8):
+        Store.create(tmp_path, GEOMETRY, "v2", made_with={"clips_per_video": clips})
+
+
 def test_a_folder_that_is_no_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no prepared store"):
         Store.open(tmp_path)
