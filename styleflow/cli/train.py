@@ -52,7 +52,7 @@ def prepare(
     from styleflow.training.geometry import Geometry
     from styleflow.training.landmarks import load_landmark_network
     from styleflow.training.prepare import Preparation, Prepared
-    from styleflow.training.prepare_set import photo_sources, prepare_set, sources_of
+    from styleflow.training.prepare_set import key_of, photo_sources, prepare_set, sources_of
     from styleflow.training.recipe import Recipe
     from styleflow.training.run import sizes_of
     from styleflow.training.store import Store as OpenStore
@@ -64,10 +64,15 @@ def prepare(
         listed = Manifest.from_csv(manifest)
         sizes = sizes_of(Recipe.read(recipe)) if recipe else COMPACT
         wish = Preparation(clips_per_video=clips)
-        made_with = {"clips_per_video": wish.clips_per_video, "frame_step": wish.frame_step}
-        made = OpenStore.create(store, Geometry(sizes.content.input_size), listed.sha256, made_with=made_with)
-        sources = [*sources_of(listed, splits), *(photo_sources(photos) if photos else [])]
         load_landmark_network(landmark_weights)  # the workers load their own; here it can be said that they cannot
+        made = OpenStore.create(
+            store,
+            Geometry(sizes.content.input_size),
+            listed.sha256,
+            made_with={"clips_per_video": wish.clips_per_video, "frame_step": wish.frame_step},
+            listed={key_of(entry.path.as_posix()): (entry.split, entry.identity) for entry in listed.entries},
+        )
+        sources = [*sources_of(listed, splits), *(photo_sources(photos) if photos else [])]
         task = bar.add_task("preparing", total=len(sources))
 
         def told(result: Prepared) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,9 @@ from styleflow.training.geometry import Geometry
 STORE_VERSION = 2
 INDEX = "store.json"
 LANDMARKS = 68
+
+Listed = Mapping[str, tuple[str, str]]
+"""Split and identity of every video of a manifest, by key."""
 
 
 class StoreError(StyleFlowError):
@@ -92,15 +95,23 @@ class Store:
 
     @classmethod
     def create(
-        cls, directory: Path, geometry: Geometry, data_version: str, *, made_with: Mapping[str, int] | None = None
+        cls,
+        directory: Path,
+        geometry: Geometry,
+        data_version: str,
+        *,
+        made_with: Mapping[str, int] | None = None,
+        listed: Listed | None = None,
     ) -> Self:
         """Begin a store, or go on with one of the same geometry and numbers. Raises StoreError for others.
 
         `made_with` are numbers that decide what is kept of a video, by name, such as `clips_per_video`: a file that is
         there is not made again, so they cannot change. A store that names none is gone on with as it is.
+        Of `listed`, the whole manifest, are all the videos that are read from now on: files of an earlier manifest
+        stay, of people who may stand in another split now. None: every file is read.
         """
         index = {"version": STORE_VERSION, "geometry": asdict(geometry), "data_version": data_version}
-        index["made_with"] = dict(made_with or {})
+        index |= {"made_with": dict(made_with or {}), "listed": None if listed is None else dict(listed)}
         if (directory / INDEX).exists():
             before = cls.open(directory)
             if before.geometry != geometry:
@@ -122,8 +133,13 @@ class Store:
 
     @cached_property
     def videos(self) -> tuple[StoredVideo, ...]:
-        """By key. Raises StoreError for a damaged file."""
-        return self._read("clips")
+        """By key, those that the latest manifest lists as they were prepared. Raises StoreError for a damaged file."""
+        listed = _index(self.directory).get("listed")
+        return tuple(
+            video
+            for video in self._read("clips", listed)
+            if listed is None or listed.get(video.facts.key) == [video.facts.split, video.facts.identity]
+        )
 
     @cached_property
     def photos(self) -> tuple[StoredVideo, ...]:
@@ -155,9 +171,9 @@ class Store:
         os.replace(unfinished, path)
         return path
 
-    def _read(self, folder: str) -> tuple[StoredVideo, ...]:
+    def _read(self, folder: str, keys: Container[str] | None = None) -> tuple[StoredVideo, ...]:
         paths = sorted((self.directory / folder).glob("*.safetensors"))
-        return tuple(read_video(path, self.geometry.wide_size) for path in paths)
+        return tuple(read_video(path, self.geometry.wide_size) for path in paths if keys is None or path.stem in keys)
 
 
 def _index(directory: Path) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from styleflow.detection.analyze import analyze
 from styleflow.detection.engine import Detector
 from styleflow.packs import Catalog
 from styleflow.report import Outcome
+from styleflow.training.store import INDEX
 from tests.media import canvas, face_picture, paste, write_video
 from tests.training.test_landmarks import drawn_bytes, drawn_entries, write
 from tests.training.tiny_recipe import TEXT
@@ -204,3 +205,13 @@ def test_a_store_is_not_prepared_further_with_another_number_of_clips(
     told = refusal("prepare", manifest, *places, "--clips", 8)
 
     assert told == "store_unusable: the store was prepared with clips_per_video 4, not 8: give that, or another store"
+
+
+def test_the_store_reads_what_the_latest_manifest_lists(manifest: Path, landmarks: Path, tmp_path: Path) -> None:
+    places = ("--store", tmp_path / "store", "--landmark-weights", landmarks, "--split", "test")
+
+    refusal("prepare", manifest, *places)
+
+    index = json.loads((tmp_path / "store" / INDEX).read_text())
+    assert index["listed"] == {"a": ["train", "ann"]}
+    assert index["made_with"] == {"clips_per_video": 4, "frame_step": 1}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,67 @@ def test_a_store_from_before_that_names_no_numbers_is_gone_on_with(tmp_path: Pat
 
     for clips in (4, 8):
         Store.create(tmp_path, GEOMETRY, "v2", made_with={"clips_per_video": clips})
+
+
+def written(store: Store, *facts: VideoFacts) -> None:
+    clip, marks = drawn_clip(1, GEOMETRY.wide_size), drawn_landmarks(GEOMETRY.wide_size)
+    for each in facts:
+        store.write(each, [clip], [marks])
+
+
+def keys_read(directory: Path) -> list[str]:
+    return [video.facts.key for video in Store.open(directory).videos]
+
+
+ANN, BOB = (VideoFacts(key=f"{name}.0", label="real", identity=name) for name in ("ann", "bob"))
+
+
+def test_files_of_an_earlier_manifest_are_not_read(tmp_path: Path) -> None:
+    """Bob is gone, Ann has moved to another split, and her file still says that she is learnt from."""
+    both = {"ann.0": ("train", "ann"), "bob.0": ("train", "bob")}
+    written(Store.create(tmp_path, GEOMETRY, "v1", listed=both), ANN, BOB)
+    assert keys_read(tmp_path) == ["ann.0", "bob.0"]
+
+    moved = Store.create(tmp_path, GEOMETRY, "v2", listed={"ann.0": ("validation", "ann")})
+    assert keys_read(tmp_path) == []
+
+    written(moved, replace(ANN, split="validation"))
+    assert keys_read(tmp_path) == ["ann.0"]
+
+
+def test_splits_can_be_prepared_one_after_the_other(tmp_path: Path) -> None:
+    both = {"ann.0": ("train", "ann"), "bob.0": ("validation", "bob")}
+
+    written(Store.create(tmp_path, GEOMETRY, "v1", listed=both), ANN)
+    written(Store.create(tmp_path, GEOMETRY, "v1", listed=both), replace(BOB, split="validation"))
+
+    assert keys_read(tmp_path) == ["ann.0", "bob.0"]
+
+
+def test_a_person_of_another_name_is_another_person(tmp_path: Path) -> None:
+    written(Store.create(tmp_path, GEOMETRY, "v1"), ANN)
+
+    Store.create(tmp_path, GEOMETRY, "v2", listed={"ann.0": ("train", "anne")})
+
+    assert keys_read(tmp_path) == []
+
+
+def test_a_left_over_file_may_be_damaged(tmp_path: Path) -> None:
+    written(Store.create(tmp_path, GEOMETRY, "v1"), ANN, BOB)
+    (tmp_path / "clips" / "bob.0.safetensors").write_bytes(b"")
+
+    Store.create(tmp_path, GEOMETRY, "v2", listed={"ann.0": ("train", "ann")})
+
+    assert keys_read(tmp_path) == ["ann.0"]
+
+
+def test_photos_stand_in_no_manifest_and_are_all_read(tmp_path: Path) -> None:
+    write_drawn(Store.create(tmp_path, GEOMETRY, "v1"))
+
+    Store.create(tmp_path, GEOMETRY, "v2", listed={})
+
+    found = Store.open(tmp_path)
+    assert (len(found.videos), len(found.photos)) == (0, 2)
 
 
 def test_a_folder_that_is_no_store_is_refused(tmp_path: Path) -> None:
