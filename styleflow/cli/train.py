@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -17,6 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from styleflow.cli.failing import errors_as_exit
 from styleflow.errors import ConfigurationError, PackError
+
+if TYPE_CHECKING:
+    from styleflow.datasets.manifest import Manifest
+    from styleflow.training.prepare import Preparation, Prepared
+    from styleflow.training.store import Store as OpenStore
 
 OUT_OF_TIME = 3
 
@@ -48,46 +53,60 @@ def prepare(
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the workers, which inherit it
     from styleflow.datasets.manifest import Manifest
-    from styleflow.models.sizes import COMPACT
-    from styleflow.training.geometry import Geometry
     from styleflow.training.landmarks import load_landmark_network
-    from styleflow.training.prepare import Preparation, Prepared
-    from styleflow.training.prepare_set import key_of, photo_sources, prepare_set, sources_of
-    from styleflow.training.recipe import Recipe
-    from styleflow.training.run import sizes_of
-    from styleflow.training.store import Store as OpenStore
-    from styleflow.training.store import StoreError
+    from styleflow.training.prepare import Preparation
+    from styleflow.training.prepare_set import photo_sources, prepare_set, sources_of
 
-    troubles: list[Prepared] = []
+    left_out: list[Prepared] = []
     with errors_as_exit(), _file_errors_as_ours(), _bar() as bar:
         splits = _known_splits(split or ["train"])
         listed = Manifest.from_csv(manifest)
-        sizes = sizes_of(Recipe.read(recipe)) if recipe else COMPACT
         wish = Preparation(clips_per_video=clips)
         load_landmark_network(landmark_weights)  # the workers load their own; here it can be said that they cannot
-        made = OpenStore.create(
-            store,
-            Geometry(sizes.content.input_size),
-            listed.sha256,
-            made_with={"clips_per_video": wish.clips_per_video, "frame_step": wish.frame_step},
-            listed={key_of(entry.path.as_posix()): (entry.split, entry.identity) for entry in listed.entries},
-        )
+        begun = _begun_store(store, recipe, listed, wish)
         sources = [*sources_of(listed, splits), *(photo_sources(photos) if photos else [])]
         task = bar.add_task("preparing", total=len(sources))
 
         def told(result: Prepared) -> None:
             bar.advance(task)
             if result.trouble:
-                troubles.append(result)
+                left_out.append(result)
 
-        prepare_set(sources, made, landmark_weights, wish, workers=workers, most_bytes=int(most_gb * 1e9), told=told)
+        prepare_set(sources, begun, landmark_weights, wish, workers=workers, most_bytes=int(most_gb * 1e9), told=told)
+    with errors_as_exit():
+        _tell_what_is_there(len(sources), left_out)
+
+
+def _begun_store(folder: Path, recipe: Path | None, listed: Manifest, wish: Preparation) -> OpenStore:
+    """The store of the recipe's pictures, of which the manifest's videos will be read. Raises StoreError for a store
+    of other pictures, and ConfigurationError."""
+    from styleflow.models.sizes import COMPACT
+    from styleflow.training.geometry import Geometry
+    from styleflow.training.prepare_set import key_of
+    from styleflow.training.recipe import Recipe
+    from styleflow.training.run import sizes_of
+    from styleflow.training.store import Store
+
+    sizes = sizes_of(Recipe.read(recipe)) if recipe else COMPACT
+    return Store.create(
+        folder,
+        Geometry(sizes.content.input_size),
+        listed.sha256,
+        made_with={"clips_per_video": wish.clips_per_video, "frame_step": wish.frame_step},
+        listed={key_of(entry.path.as_posix()): (entry.split, entry.identity) for entry in listed.entries},
+    )
+
+
+def _tell_what_is_there(sources: int, left_out: list[Prepared]) -> None:
+    """Raises StoreError where that is nothing."""
+    from styleflow.training.store import StoreError
+
     console = Console()
-    for trouble in troubles:
+    for trouble in left_out:
         console.print(f"left out: {trouble.key}: {trouble.trouble}", soft_wrap=True, markup=False)
-    console.print(f"{len(sources) - len(troubles)} of {len(sources)} sources are in the store")
-    if len(troubles) == len(sources):
-        with errors_as_exit():
-            raise StoreError(f"none of the sources of {manifest.name}, split {', '.join(splits)}, could be prepared")
+    console.print(f"{sources - len(left_out)} of {sources} sources are in the store")
+    if len(left_out) == sources:
+        raise StoreError("none of the sources that were asked for could be prepared")
 
 
 @app.command()
