@@ -16,6 +16,7 @@ from styleflow.detection.analyze import analyze
 from styleflow.detection.engine import Detector
 from styleflow.packs import Catalog
 from styleflow.report import Outcome
+from styleflow.training.prepare_set import key_of
 from styleflow.training.store import INDEX
 from tests.media import canvas, face_picture, paste, write_video
 from tests.training.test_landmarks import drawn_bytes, drawn_entries, write
@@ -213,5 +214,5 @@ def test_the_store_reads_what_the_latest_manifest_lists(manifest: Path, landmark
     refusal("prepare", manifest, *places)
 
     index = json.loads((tmp_path / "store" / INDEX).read_text())
-    assert index["listed"] == {"a": ["train", "ann"]}
+    assert index["listed"] == {key_of("a.mp4"): ["train", "ann"]}
     assert index["made_with"] == {"clips_per_video": 4, "frame_step": 1}
