@@ -5,15 +5,23 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from styleflow.cli.failing import errors_as_exit
-from styleflow.errors import PackError
+from styleflow.errors import ConfigurationError, PackError
+
+if TYPE_CHECKING:
+    from styleflow.datasets.manifest import Manifest
+    from styleflow.training.prepare import Preparation, Prepared
+    from styleflow.training.store import Store as OpenStore
 
 OUT_OF_TIME = 3
 
@@ -39,36 +47,66 @@ def prepare(
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
     most_gb: Annotated[float, typer.Option(min=0.01, help="Stop when the store has grown to this.")] = 50.0,
 ) -> None:
-    """Decode, track, align and keep the clips of every video. What is there already is not made again."""
+    """Decode, track, align and keep the clips of every video. What is there already is not made again.
+
+    Exit code 0 when any source is in the store, each that was left out being named; 2 when none is.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the workers, which inherit it
     from styleflow.datasets.manifest import Manifest
-    from styleflow.models.sizes import COMPACT
-    from styleflow.training.geometry import Geometry
-    from styleflow.training.prepare import Preparation, Prepared
+    from styleflow.training.landmarks import load_landmark_network
+    from styleflow.training.prepare import Preparation
     from styleflow.training.prepare_set import photo_sources, prepare_set, sources_of
-    from styleflow.training.recipe import Recipe
-    from styleflow.training.run import sizes_of
-    from styleflow.training.store import Store as OpenStore
 
-    troubles: list[Prepared] = []
-    with errors_as_exit(), _bar() as bar:
+    left_out: list[Prepared] = []
+    with errors_as_exit(), _file_errors_as_ours(), _bar() as bar:
+        splits = _known_splits(split or ["train"])
         listed = Manifest.from_csv(manifest)
-        sizes = sizes_of(Recipe.read(recipe)) if recipe else COMPACT
-        made = OpenStore.create(store, Geometry(sizes.content.input_size), listed.sha256)
-        sources = [*sources_of(listed, split or ["train"]), *(photo_sources(photos) if photos else [])]
+        wish = Preparation(clips_per_video=clips)
+        load_landmark_network(landmark_weights)  # the workers load their own; here it can be said that they cannot
+        begun = _begun_store(store, recipe, listed, wish)
+        sources = [*sources_of(listed, splits), *(photo_sources(photos) if photos else [])]
         task = bar.add_task("preparing", total=len(sources))
 
         def told(result: Prepared) -> None:
             bar.advance(task)
             if result.trouble:
-                troubles.append(result)
+                left_out.append(result)
 
-        wish = Preparation(clips_per_video=clips)
-        prepare_set(sources, made, landmark_weights, wish, workers=workers, most_bytes=int(most_gb * 1e9), told=told)
+        prepare_set(sources, begun, landmark_weights, wish, workers=workers, most_bytes=int(most_gb * 1e9), told=told)
+    with errors_as_exit():
+        _tell_what_is_there(len(sources), left_out)
+
+
+def _begun_store(folder: Path, recipe: Path | None, listed: Manifest, wish: Preparation) -> OpenStore:
+    """The store of the recipe's pictures, of which the manifest's videos will be read. Raises StoreError for a store
+    of other pictures, and ConfigurationError."""
+    from styleflow.models.sizes import COMPACT
+    from styleflow.training.geometry import Geometry
+    from styleflow.training.prepare_set import key_of
+    from styleflow.training.recipe import Recipe
+    from styleflow.training.run import sizes_of
+    from styleflow.training.store import Store
+
+    sizes = sizes_of(Recipe.read(recipe)) if recipe else COMPACT
+    return Store.create(
+        folder,
+        Geometry(sizes.content.input_size),
+        listed.sha256,
+        made_with={"clips_per_video": wish.clips_per_video, "frame_step": wish.frame_step},
+        listed={key_of(entry.path.as_posix()): (entry.split, entry.identity) for entry in listed.entries},
+    )
+
+
+def _tell_what_is_there(sources: int, left_out: list[Prepared]) -> None:
+    """Raises StoreError where that is nothing."""
+    from styleflow.training.store import StoreError
+
     console = Console()
-    for trouble in troubles:
+    for trouble in left_out:
         console.print(f"left out: {trouble.key}: {trouble.trouble}", soft_wrap=True, markup=False)
-    console.print(f"{len(sources) - len(troubles)} of {len(sources)} sources are in the store")
+    console.print(f"{sources - len(left_out)} of {sources} sources are in the store")
+    if len(left_out) == sources:
+        raise StoreError("none of the sources that were asked for could be prepared")
 
 
 @app.command()
@@ -149,7 +187,7 @@ def pack(
     from styleflow.training.packing import PackWish, write_trained_pack
     from styleflow.training.recipe import Recipe
 
-    with errors_as_exit():
+    with errors_as_exit(), _file_errors_as_ours():
         began = (
             (Source(name=starting_weights.name, sha256=sha256_of(starting_weights), components=("content",)),)
             if (starting_weights)
@@ -184,6 +222,27 @@ def calibrate(
             raise PackError(f"{calibration.name} holds no calibration: {error}") from error
         made = calibrated_pack(packs, Catalog(packs).resolve(model), measured, version, default=default)
     Console().print(f"{made.card.model}  calibrated by {measured.method} on {measured.measured_on}", soft_wrap=True)
+
+
+@contextmanager
+def _file_errors_as_ours() -> Iterator[None]:
+    """Raises ConfigurationError for a file or folder that cannot be used, and for a worker that died."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(f"{Path(str(error.filename or '')).name or 'a file'}: {error.strerror}") from error
+    except BrokenProcessPool as error:
+        raise ConfigurationError(f"a worker process died: {error}") from error
+
+
+def _known_splits(names: list[str]) -> list[str]:
+    """Raises ConfigurationError for a name that no manifest can have."""
+    from styleflow.datasets.manifest import SPLITS
+
+    unknown = [name for name in names if name not in SPLITS]
+    if unknown:
+        raise ConfigurationError(f"there is no split {', '.join(unknown)}; known are {', '.join(SPLITS)}")
+    return names
 
 
 def _bar() -> Progress:

@@ -18,7 +18,7 @@ from styleflow.training.bank import Bank, BankedVideo
 from styleflow.training.chance import Chance
 from styleflow.training.geometry import Geometry
 from styleflow.training.masks import MaskChoice, soft_masks
-from styleflow.training.pseudo_fakes import Material, Reconstruct, pseudo_fake
+from styleflow.training.pseudo_fakes import MAKERS, Material, Reconstruct, pseudo_fake
 from styleflow.training.reencoding import Reencoding, reencoded
 from styleflow.training.resampling import resized, style_part
 
@@ -56,6 +56,11 @@ class BatchMix:
     """Strength, 0..1."""
     style: bool = False
     """Whether the style branch's pictures are made too; needs frame_step 1."""
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.pseudo) - set(MAKERS))
+        if unknown:
+            raise ValueError(f"there is no pseudo-fake {', '.join(unknown)}; known are {', '.join(MAKERS)}")
 
 
 @dataclass(frozen=True, eq=False)

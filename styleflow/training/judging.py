@@ -21,12 +21,24 @@ Judge = Callable[[Batch], Tensor]
 """[B] scores of a batch's clips, higher for fake."""
 
 
-def paired_accuracy(bank: Bank, mix: BatchMix, framing: Framing, judge: Judge, *, batches: int, seed: int) -> Numbers:
-    """Share of pairs in which the fake scores higher, over all kinds (`paired`) and per kind (`paired/<kind>`)."""
+def paired_accuracy(
+    bank: Bank,
+    mix: BatchMix,
+    framing: Framing,
+    judge: Judge,
+    *,
+    batches: int,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> Numbers:
+    """Share of pairs in which the fake scores higher, over all kinds (`paired`) and per kind (`paired/<kind>`).
+
+    What is judged is drawn on `device`, where the network is.
+    """
     right: defaultdict[str, list[float]] = defaultdict(list)
     for number in range(batches):
-        batch = drawn_batch(bank, mix, framing, Chance.seeded(seed, number), torch.device("cpu"))
-        scores = judge(batch)
+        batch = drawn_batch(bank, mix, framing, Chance.seeded(seed, number), torch.device(device))
+        scores = judge(batch).cpu()
         for kind, higher in zip(batch.kinds[1::2], (scores[1::2] > scores[::2]).tolist(), strict=True):
             right[kind].append(float(higher))
     every = [value for values in right.values() for value in values]
@@ -34,23 +46,28 @@ def paired_accuracy(bank: Bank, mix: BatchMix, framing: Framing, judge: Judge, *
     return {"paired": sum(every) / max(1, len(every)), **by_kind}
 
 
-def video_scores(bank: Bank, mix: BatchMix, framing: Framing, judge: Judge) -> Iterator[tuple[BankedVideo, float]]:
+def video_scores(
+    bank: Bank, mix: BatchMix, framing: Framing, judge: Judge, *, device: torch.device | str = "cpu"
+) -> Iterator[tuple[BankedVideo, float]]:
     """Every video's mean clip score, as it is stored, without re-encoding."""
     for video in bank.videos:
-        scores = [float(judge(plain_batch(video, number, mix, framing))[0]) for number in range(video.clips)]
+        clips = (plain_batch(video, number, mix, framing, device) for number in range(video.clips))
+        scores = [float(judge(clip)[0]) for clip in clips]
         yield video, sum(scores) / len(scores)
 
 
-def plain_batch(video: BankedVideo, number: int, mix: BatchMix, framing: Framing) -> Batch:
-    """One stored clip from its first frame on."""
+def plain_batch(
+    video: BankedVideo, number: int, mix: BatchMix, framing: Framing, device: torch.device | str = "cpu"
+) -> Batch:
+    """One stored clip from its first frame on, on `device`."""
     span = (mix.frames - 1) * mix.frame_step + 1
-    clip, _ = video.clip(number, slice(0, span, mix.frame_step))
+    clip = video.clip(number, slice(0, span, mix.frame_step))[0].to(device)
     content = framing.content(clip)
     return Batch(
         content=content[None],
-        labels=torch.tensor([float(video.fake)]),
+        labels=torch.tensor([float(video.fake)], device=device),
         masks=torch.zeros_like(content[None, :, :1]),
-        mask_known=torch.tensor([False]),
+        mask_known=torch.tensor([False], device=device),
         kinds=(video.generator or "real",),
         style=framing.style(clip)[None] if mix.style else None,
     )

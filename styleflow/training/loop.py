@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,12 @@ Numbers = Mapping[str, float]
 
 class TrainingDiverged(StyleFlowError):
     """The loss is no longer a finite number."""
+
+
+class CheckpointError(StyleFlowError):
+    """A checkpoint from which a step cannot go on."""
+
+    code: ClassVar[str] = "checkpoint_unusable"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +109,9 @@ def fit(
 ) -> Fitted:
     """Train from the folder's checkpoint, or from the start, until the steps, patience or time are used up.
 
-    At the end the module holds the average. Raises TrainingDiverged.
+    At the end the module holds the average, the best that was judged where `patience` asks for it, and that is what
+    the last figures are of. Raises TrainingDiverged, and CheckpointError for a checkpoint that is damaged or another
+    module's.
     """
     out.mkdir(parents=True, exist_ok=True)
     module, began = trainee.module.to(device), time.monotonic()
@@ -120,12 +129,12 @@ def fit(
             if progress.step % wish.log_every == 0:
                 log.write(progress.step, numbers | {"seconds": time.monotonic() - began}, say)
             if wish.judge_every and progress.step % wish.judge_every == 0:
-                progress.judged(_judged(trainee, progress), module, wish.patience, log, say)
+                progress.judged(_judged(trainee, progress.average), module, wish.patience, log, say)
             if time.monotonic() - saved > wish.save_every_seconds:
                 progress.save(out / CHECKPOINT, module, optimiser)
                 saved = time.monotonic()
         progress.save(out / CHECKPOINT, module, optimiser)
-        found = _judged(trainee, progress)
+        found = _judged(trainee, progress.kept())
         log.write(progress.step, found, say)
     module.load_state_dict(progress.kept() or module.state_dict())
     return Fitted(progress.step, True, found)
@@ -182,15 +191,19 @@ def _scale_rates(optimiser: torch.optim.Optimizer, rates: list[float], factor: f
         group["lr"] = rate * factor
 
 
-def _judged(trainee: Trainee, progress: _Progress) -> Numbers:
-    """What the average is worth; the module is as it was after."""
+def _judged(trainee: Trainee, parameters: Mapping[str, Tensor]) -> Numbers:
+    """What these parameters are worth, the module's own where there are none; the module is as it was after."""
     now = {name: value.clone() for name, value in trainee.module.state_dict().items()}
-    trainee.module.load_state_dict(progress.average or now)
+    trainee.module.load_state_dict(parameters or now)
     trainee.module.eval()
     with torch.inference_mode():
         found = trainee.judge()
     trainee.module.load_state_dict(now)
     return found
+
+
+_DAMAGE = (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, pickle.UnpicklingError)
+"""What reading a damaged checkpoint, or one of another module, raises."""
 
 
 class _Progress:
@@ -208,15 +221,22 @@ class _Progress:
     def resumed(cls, path: Path, module: nn.Module, optimiser: torch.optim.Optimizer) -> _Progress:
         progress = cls()
         if path.exists():
-            found = torch.load(path, map_location="cpu", weights_only=True)
-            module.load_state_dict(found["module"])
-            optimiser.load_state_dict(found["optimiser"])
-            for name, value in found["progress"].items():
-                setattr(progress, name, value)
-            places = {name: value.device for name, value in module.state_dict().items()}
-            for held in (progress.average, progress.best):
-                held.update({name: value.to(places[name]) for name, value in held.items()})
+            try:
+                progress._go_on_from(path, module, optimiser)
+            except _DAMAGE as error:
+                told = f"{path.parent.name}/{path.name} cannot be gone on from; without it the step begins again"
+                raise CheckpointError(f"{told}: {str(error).partition(chr(10))[0]}") from error
         return progress
+
+    def _go_on_from(self, path: Path, module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        module.load_state_dict(found["module"])
+        optimiser.load_state_dict(found["optimiser"])
+        for name, value in found["progress"].items():
+            setattr(self, name, value)
+        places = {name: value.device for name, value in module.state_dict().items()}
+        for held in (self.average, self.best):
+            held.update({name: value.to(places[name]) for name, value in held.items()})
 
     def save(self, path: Path, module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         unfinished = path.with_suffix(".part")

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from safetensors.torch import load_file
-
 from styleflow.components import COMPONENTS
 from styleflow.errors import PackError
 from styleflow.models.sizes import size_name
@@ -25,8 +23,10 @@ from styleflow.packs import (
     refuse_second_default,
     write_card,
 )
+from styleflow.training.parameters import read_parameters
 from styleflow.training.recipe import Recipe
 from styleflow.training.run import NETWORK, sizes_of
+from styleflow.training.run_record import refuse_another_recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +46,10 @@ class PackWish:
 def write_trained_pack(packs: Path, out: Path, recipe: Recipe, wish: PackWish) -> Pack:
     """The finished run in `out` as a pack without calibration: its jobs end inconclusive until it is measured.
 
-    Raises PackError where the run is not finished, or a pack of that name and version is there.
+    Raises PackError where the run is not finished, or a pack of that name and version is there, and ConfigurationError
+    where another recipe was run there.
     """
+    refuse_another_recipe(out, recipe)
     network = out / NETWORK
     if not network.exists():
         raise PackError("The run is not finished: there is no network to pack.")
@@ -71,7 +73,7 @@ def write_trained_pack(packs: Path, out: Path, recipe: Recipe, wish: PackWish) -
         )
 
     _refuse_existing(packs, f"{wish.name}-{wish.version}")
-    return read_pack(write_pack(packs, load_file(network), describe))
+    return read_pack(write_pack(packs, read_parameters(network), describe))
 
 
 def calibrated_pack(packs: Path, pack: Pack, calibration: Calibration, version: str, *, default: bool) -> Pack:

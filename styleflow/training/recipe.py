@@ -30,6 +30,12 @@ class Selection:
     without_generators: tuple[str, ...] = ()
     """For leave-one-generator-out."""
 
+    def __post_init__(self) -> None:
+        if self.folds < 2:
+            raise ValueError("folds must be 2 or more")
+        if not -1 <= self.held_back < self.folds:
+            raise ValueError(f"held_back must be -1 or one of the folds 0 to {self.folds - 1}, not {self.held_back}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class FramesStep:

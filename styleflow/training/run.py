@@ -1,5 +1,6 @@
 """A recipe's steps in order, each resumable, each leaving what the next one needs.
 
+    <out>/run.json                   which recipe and which data the folder belongs to (run_record.py)
     <out>/<step>/                    the step's checkpoint and logs (loop.py)
     <out>/<step>.safetensors         what the step learnt, once it is finished; a finished step is not run again
     <out>/network.safetensors        after the last: every parameter of the served network, under its names in a pack
@@ -18,7 +19,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from styleflow.errors import ConfigurationError
@@ -29,14 +30,17 @@ from styleflow.models.mobile_content import MobileContentNetwork, load_trunk
 from styleflow.models.sizes import SIZES, DetectorSizes
 from styleflow.models.style_gru import StyleGRUClassifier
 from styleflow.training import stage_one, stage_two
-from styleflow.training.bank import Bank, banked, held_back, without_generators
+from styleflow.training.bank import Bank
 from styleflow.training.batches import Batch, BatchMix, Framing, drawn_batch
 from styleflow.training.chance import Chance
 from styleflow.training.content_stage import FrameHeads, FrameTrainee
 from styleflow.training.judging import paired_accuracy, separation, video_scores
 from styleflow.training.loop import Fitted, LoopWish, Numbers, Trainee, fit
+from styleflow.training.parameters import read_parameters
 from styleflow.training.recipe import Recipe
 from styleflow.training.reservoir import Reservoir
+from styleflow.training.run_record import claim
+from styleflow.training.selection import chosen_banks
 from styleflow.training.store import Store
 from styleflow.training.style_encoder import train_style_encoder
 
@@ -45,10 +49,10 @@ JUDGED_BATCHES = 12
 NETWORK = "network.safetensors"
 
 
-def _refuse_other_sizes(detector: StyleFlowDetector, state: Mapping[str, Tensor]) -> None:
-    found = differences(layout_of(detector), entries(state))
+def _refuse_other_sizes(part: nn.Module, state: Mapping[str, Tensor], whose: str) -> None:
+    found = differences(layout_of(part), entries(state))
     if found:
-        raise ConfigurationError(f"the starting pack does not fit the recipe's network: {listing(found)}")
+        raise ConfigurationError(f"{whose} does not fit the recipe's network: {listing(found)}")
 
 
 def sizes_of(recipe: Recipe) -> DetectorSizes:
@@ -83,21 +87,19 @@ class Run:
 
     @cached_property
     def banks(self) -> tuple[Bank, Bank]:
-        """(to learn from, to judge by)."""
-        chosen = self.recipe.selection
-        bank = banked(self.store)
-        if chosen.held_back < 0:
-            return without_generators(bank, chosen.without_generators), bank.where(lambda _: False)
-        learn, judge = held_back(bank, chosen.held_back, chosen.folds)
-        left_out = chosen.without_generators
-        return without_generators(learn, left_out), without_generators(judge, left_out)
+        """(to learn from, to judge by). Raises StoreError and ConfigurationError."""
+        return chosen_banks(self.store, self.recipe.selection)
 
     @cached_property
     def framing(self) -> Framing:
         return Framing(self.store.geometry, self.sizes.style_encoder.input_size)
 
     def step(self, name: str) -> bool:
-        """Run one step, unless it is finished. False where time ran out before it was."""
+        """Run one step, unless it is finished. False where time ran out before it was.
+
+        Raises ConfigurationError for a folder that was begun with another recipe or store.
+        """
+        claim(self.out, self.recipe, self.store.data_version)
         if self.finished(name):
             return True
         torch.manual_seed(self.recipe.seed)
@@ -113,8 +115,10 @@ class Run:
         return self.out / f"{name}.safetensors"
 
     def learnt(self, name: str) -> dict[str, Tensor]:
-        """What a finished step left."""
-        return load_file(self._result(name))
+        """What a finished step left. Raises ConfigurationError where it is not finished, or its file is damaged."""
+        if not self.finished(name):
+            raise ConfigurationError(f"the step {name} is not finished in {self.out.name}: run it first")
+        return read_parameters(self._result(name))
 
     def _fit(self, name: str, trainee: Trainee, loop: LoopWish) -> Fitted:
         wish = replace(loop, seed=loop.seed + self.recipe.seed)
@@ -180,7 +184,7 @@ class Run:
         )
 
         def score(batch: Batch) -> Tensor:
-            return trainee.logits(batch.content)[1].mean(dim=1)
+            return trainee.logits(batch.content)[1].mean(dim=1).cpu()
 
         drawn = replace(step.mix, generated=0.0, swaps=0.0)
         trainee.judge_by = lambda: self._figures(judge, drawn, score)
@@ -194,8 +198,9 @@ class Run:
     def _figures(self, bank: Bank, mix: BatchMix, score: Callable[[Batch], Tensor]) -> Numbers:
         if not bank.reals:
             return {}
-        paired = paired_accuracy(bank, mix, self.framing, score, batches=JUDGED_BATCHES, seed=99)
-        found = {**paired, **separation(list(video_scores(bank, mix, self.framing, score)))}
+        device = self.device
+        paired = paired_accuracy(bank, mix, self.framing, score, batches=JUDGED_BATCHES, seed=99, device=device)
+        found = {**paired, **separation(list(video_scores(bank, mix, self.framing, score, device=device)))}
         # of the two figures neither alone says enough; where the fold has no pair of both kinds the first stands alone
         return found | {"goal": (found["paired"] + found.get("auc", found["paired"])) / 2}
 
@@ -271,7 +276,7 @@ class Run:
         """The network with what the steps learnt, in eval mode; the style branch frozen."""
         detector = StyleFlowDetector(self.sizes).to(self.device)
         if self.starting_pack is not None:
-            _refuse_other_sizes(detector, self.starting_pack)
+            _refuse_other_sizes(detector, self.starting_pack, "the starting pack")
             detector.load_state_dict(self.starting_pack)
         into: dict[str, nn.Module] = {
             "encoder": detector.style_encoder,
@@ -280,6 +285,7 @@ class Run:
         }
         for name in steps:
             state = {key: value for key, value in self.learnt(name).items() if not key.startswith("dense.")}
+            _refuse_other_sizes(into[name], state, f"what the step {name} left")
             into[name].load_state_dict(state)
         detector.eval()
         detector.style_encoder.requires_grad_(False)

@@ -1,6 +1,6 @@
 """What preparation leaves and training reads: a folder of aligned clips with landmarks, and of photos.
 
-    <store>/store.json                   version, geometry, what each file came from
+    <store>/store.json                   version, geometry, manifest, how its files were made
     <store>/clips/<key>.safetensors      one video: clips as blocks (frame_codec.py), landmarks, facts in the header
     <store>/photos/<key>.safetensors     photos, each a clip of one frame
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,9 @@ from styleflow.training.geometry import Geometry
 STORE_VERSION = 2
 INDEX = "store.json"
 LANDMARKS = 68
+
+Listed = Mapping[str, tuple[str, str]]
+"""Split and identity of every video of a manifest, by key."""
 
 
 class StoreError(StyleFlowError):
@@ -93,33 +96,52 @@ class Store:
     """SHA-256 of the manifest that it was prepared from."""
 
     @classmethod
-    def create(cls, directory: Path, geometry: Geometry, data_version: str) -> Self:
-        """Begin a store, or go on with one of the same geometry. Raises StoreError for another."""
+    def create(
+        cls,
+        directory: Path,
+        geometry: Geometry,
+        data_version: str,
+        *,
+        made_with: Mapping[str, int] | None = None,
+        listed: Listed | None = None,
+    ) -> Self:
+        """Begin a store, or go on with one of the same geometry and numbers. Raises StoreError for others.
+
+        `made_with` are numbers that decide what is kept of a video, by name, such as `clips_per_video`: a file that is
+        there is not made again, so they cannot change. A store that names none is gone on with as it is.
+        Of `listed`, the whole manifest, are all the videos that are read from now on: files of an earlier manifest
+        stay, of people who may stand in another split now. None: every file is read.
+        """
+        index = {"version": STORE_VERSION, "geometry": asdict(geometry), "data_version": data_version}
+        index |= {"made_with": dict(made_with or {}), "listed": None if listed is None else dict(listed)}
         if (directory / INDEX).exists():
-            found = cls.open(directory)
-            if found.geometry != geometry:
-                raise StoreError(f"the store holds pictures for a content size of {found.geometry.content_size} px")
+            before = cls.open(directory)
+            if before.geometry != geometry:
+                raise StoreError(f"the store holds pictures for a content size of {before.geometry.content_size} px")
+            index["made_with"] = _made_as_before(_index(directory).get("made_with") or {}, made_with or {})
         for folder in ("clips", "photos"):
             (directory / folder).mkdir(parents=True, exist_ok=True)
-        index = {"version": STORE_VERSION, "geometry": asdict(geometry), "data_version": data_version}
         _write(directory / INDEX, json.dumps(index, indent=2).encode())
         return cls(directory, geometry, data_version)
 
     @classmethod
     def open(cls, directory: Path) -> Self:
         """Raises StoreError where there is no store, or one of another version."""
+        index = _index(directory)
         try:
-            index = json.loads((directory / INDEX).read_text())
-            if index["version"] != STORE_VERSION:
-                raise StoreError(f"the store has version {index['version']}, expected {STORE_VERSION}: prepare again")
             return cls(directory, Geometry(**index["geometry"]), str(index["data_version"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{directory.name} is no prepared store: {error}") from error
 
     @cached_property
     def videos(self) -> tuple[StoredVideo, ...]:
-        """By key. Raises StoreError for a damaged file."""
-        return self._read("clips")
+        """By key, those that the latest manifest lists as they were prepared. Raises StoreError for a damaged file."""
+        listed = _index(self.directory).get("listed")
+        return tuple(
+            video
+            for video in self._read("clips", listed)
+            if listed is None or listed.get(video.facts.key) == [video.facts.split, video.facts.identity]
+        )
 
     @cached_property
     def photos(self) -> tuple[StoredVideo, ...]:
@@ -151,21 +173,54 @@ class Store:
         os.replace(unfinished, path)
         return path
 
-    def _read(self, folder: str) -> tuple[StoredVideo, ...]:
+    def _read(self, folder: str, keys: Container[str] | None = None) -> tuple[StoredVideo, ...]:
         paths = sorted((self.directory / folder).glob("*.safetensors"))
-        return tuple(read_video(path, self.geometry.wide_size) for path in paths)
+        return tuple(read_video(path, self.geometry.wide_size) for path in paths if keys is None or path.stem in keys)
+
+
+def _index(directory: Path) -> Mapping[str, Any]:
+    """Of any store of this version. Raises StoreError."""
+    try:
+        index: Mapping[str, Any] = json.loads((directory / INDEX).read_text())
+        if index["version"] != STORE_VERSION:
+            raise StoreError(f"the store has version {index['version']}, expected {STORE_VERSION}: prepare again")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{directory.name} is no prepared store: {error}") from error
+    return index
+
+
+def _made_as_before(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, int]:
+    others = [f"{name} {before[name]}, not {value}" for name, value in now.items() if before.get(name, value) != value]
+    if others:
+        raise StoreError(f"the store was prepared with {', '.join(others)}: give that, or another store")
+    return dict(before)
 
 
 def read_video(path: Path, wide_size: int) -> StoredVideo:
     """The header of one file. Raises StoreError."""
     with _opened(path) as file:
         header: Mapping[str, str] = file.metadata() or {}
+        parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  # a handle is no mapping
+        held = {name: (part.get_dtype(), part.get_shape()) for name, part in parts.items()}
     try:
         facts = VideoFacts(**{field.name: header[field.name] for field in fields(VideoFacts)})
         clips, frames, starts = (json.loads(header[name]) for name in ("clips", "frames_per_clip", "starts"))
-        return StoredVideo(path, facts, int(clips), int(frames), wide_size, tuple(map(float, starts)))
+        video = StoredVideo(path, facts, int(clips), int(frames), wide_size, tuple(map(float, starts)))
     except (KeyError, ValueError, TypeError) as error:
         raise StoreError(f"{path.name} in the store lacks its facts: {error}") from error
+    _refuse_others_than_promised(video, held)
+    return video
+
+
+def _refuse_others_than_promised(video: StoredVideo, held: Mapping[str, tuple[str, list[int]]]) -> None:
+    """Raises StoreError unless the file has the clips, landmarks and starts that its header speaks of."""
+    points = ("F16", [video.clips, video.frames_per_clip, LANDMARKS, 2])
+    if (
+        held.get("landmarks") != points
+        or len(video.starts) != video.clips
+        or any(f"clip.{n}" not in held for n in range(video.clips))
+    ):
+        raise StoreError(f"{video.path.name} in the store is damaged: it lacks clips that its header speaks of")
 
 
 def _opened(path: Path) -> Any:

@@ -7,7 +7,7 @@ between neighbouring frames. The maps are thrown away: what is linear in between
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,14 +104,21 @@ def distil(
     return fit(trainee, out, wish.loop, device=device, stop_after_seconds=stop_after_seconds, say=say)
 
 
-def wide_pairs(store: Store, count: int, *, furthest: int = 6, split: str = "train") -> Pairs:
+def wide_pairs(
+    store: Store, count: int, *, held_back: Collection[str], furthest: int = 6, split: str = "train"
+) -> Pairs:
     """`Pairs` of a store's clips at the size they are kept in, lit and re-encoded a little.
 
-    Raises ValueError where the split has no clips.
+    `held_back` names the identities that are never distilled from; empty for none. Raises ValueError where no clips
+    are left.
     """
-    videos = [video for video in store.videos if video.clips and video.facts.split == split]
+    videos = [
+        video
+        for video in store.videos
+        if video.clips and video.facts.split == split and video.facts.identity not in held_back
+    ]
     if not videos:
-        raise ValueError(f"the store has no clips of the split {split}")
+        raise ValueError(f"the store has no clips of the split {split}, besides who is held back")
 
     def drawn(chance: Chance) -> Tensor:
         pairs = []

@@ -8,12 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from styleflow.cli.train import app
 from styleflow.datasets.manifest import Manifest
 from styleflow.detection.analyze import analyze
 from styleflow.detection.engine import Detector
 from styleflow.packs import Catalog
 from styleflow.report import Outcome
+from styleflow.training.prepare_set import key_of
+from styleflow.training.store import INDEX
 from tests.media import canvas, face_picture, paste, write_video
 from tests.training.test_landmarks import drawn_bytes, drawn_entries, write
 from tests.training.tiny_recipe import TEXT
@@ -128,3 +132,87 @@ def test_what_is_wrong_is_one_sentence_and_exit_code_2(lab: Path, tmp_path: Path
         )
         assert done.returncode == 2, done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
+
+
+def refusal(*arguments: object) -> str:
+    """The last line on standard error of a command that exits with 2 by intention; a bar may stand before it."""
+    done = CliRunner().invoke(app, list(map(str, arguments)))
+    assert done.exit_code == 2, (done.exit_code, done.output, done.exception)
+    assert isinstance(done.exception, SystemExit)
+    return done.stderr.strip().splitlines()[-1]
+
+
+@pytest.fixture
+def landmarks(tmp_path: Path) -> Path:
+    folder, entries = tmp_path / "landmarks", drawn_entries()
+    folder.mkdir()
+    write(folder, entries, drawn_bytes(entries))
+    return folder
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """One video, which is none."""
+    (tmp_path / "a.mp4").write_text("no video")
+    path = tmp_path / "manifest.csv"
+    path.write_text("file,split,label,identity\na.mp4,train,real,ann\n")
+    return path
+
+
+def test_a_split_that_there_is_not_cannot_be_prepared(manifest: Path, landmarks: Path, tmp_path: Path) -> None:
+    told = refusal(
+        "prepare", manifest, "--store", tmp_path / "store", "--landmark-weights", landmarks, "--split", "trian"
+    )
+
+    assert told == "configuration: there is no split trian; known are train, validation, test"
+
+
+def test_a_preparation_that_leaves_nothing_exits_with_2(manifest: Path, landmarks: Path, tmp_path: Path) -> None:
+    places = ("--store", tmp_path / "store", "--landmark-weights", landmarks, "--workers", 1)
+
+    assert "none of the sources" in refusal("prepare", manifest, *places)
+    assert "none of the sources" in refusal("prepare", manifest, *places, "--split", "test")
+
+
+def test_landmark_weights_that_are_missing_or_wrong_are_told(manifest: Path, landmarks: Path, tmp_path: Path) -> None:
+    def told() -> str:
+        return refusal("prepare", manifest, "--store", tmp_path / "store", "--landmark-weights", landmarks)
+
+    (shard,) = landmarks.glob("*-shard1")
+    shard.write_bytes(shard.read_bytes()[:1000])
+    assert told().startswith("landmark_weights_unusable: the shard ends inside")
+    shard.unlink()
+    assert told().startswith("landmark_weights_unusable: the landmark network's files cannot be read")
+
+
+def test_files_and_folders_that_are_missing_are_told(manifest: Path, landmarks: Path, tmp_path: Path) -> None:
+    weights = ("--landmark-weights", landmarks)
+    nowhere = tmp_path / "nowhere"
+
+    assert "Not a directory" in refusal("prepare", manifest, "--store", manifest, *weights)
+    assert "nowhere: No such file" in refusal(
+        "prepare", manifest, "--store", tmp_path / "s", *weights, "--photos", nowhere
+    )
+    (tmp_path / "a.mp4").unlink()
+    assert "a.mp4: No such file" in refusal("prepare", manifest, "--store", tmp_path / "s", *weights)
+
+
+def test_a_store_is_not_prepared_further_with_another_number_of_clips(
+    manifest: Path, landmarks: Path, tmp_path: Path
+) -> None:
+    places = ("--store", tmp_path / "store", "--landmark-weights", landmarks, "--split", "test")
+    refusal("prepare", manifest, *places)
+
+    told = refusal("prepare", manifest, *places, "--clips", 8)
+
+    assert told == "store_unusable: the store was prepared with clips_per_video 4, not 8: give that, or another store"
+
+
+def test_the_store_reads_what_the_latest_manifest_lists(manifest: Path, landmarks: Path, tmp_path: Path) -> None:
+    places = ("--store", tmp_path / "store", "--landmark-weights", landmarks, "--split", "test")
+
+    refusal("prepare", manifest, *places)
+
+    index = json.loads((tmp_path / "store" / INDEX).read_text())
+    assert index["listed"] == {key_of("a.mp4"): ["train", "ann"]}
+    assert index["made_with"] == {"clips_per_video": 4, "frame_step": 1}

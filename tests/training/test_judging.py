@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from styleflow.training import judging
 from styleflow.training.bank import Bank, banked
-from styleflow.training.batches import Batch, BatchMix, Framing
+from styleflow.training.batches import Batch, BatchMix, Framing, drawn_batch
+from styleflow.training.chance import Chance
 from styleflow.training.geometry import Geometry
-from styleflow.training.judging import area_under_curve, paired_accuracy, separation, video_scores
+from styleflow.training.judging import area_under_curve, paired_accuracy, plain_batch, separation, video_scores
 from styleflow.training.store import Store
 from tests.training.drawn_store import write_drawn
 
@@ -67,3 +69,25 @@ def test_a_part_without_fakes_has_no_area(bank: Bank) -> None:
     reals = bank.where(lambda video: not video.fake)
 
     assert separation(list(video_scores(reals, MIX, Framing(GEOMETRY), lambda batch: batch.labels))) == {}
+
+
+def test_what_is_judged_is_drawn_where_the_network_is(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine without an accelerator: the draw notes the place it was asked for and draws on the CPU."""
+    asked: list[torch.device] = []
+
+    def recording(bank: Bank, mix: BatchMix, framing: Framing, chance: Chance, device: torch.device) -> Batch:
+        asked.append(device)
+        return drawn_batch(bank, mix, framing, chance, torch.device("cpu"))
+
+    monkeypatch.setattr(judging, "drawn_batch", recording)
+    paired_accuracy(bank, MIX, Framing(GEOMETRY), lambda batch: batch.labels, batches=2, seed=1, device="cuda:1")
+
+    assert asked == [torch.device("cuda:1")] * 2
+
+
+def test_a_stored_clip_is_put_where_the_network_is(bank: Bank) -> None:
+    batch = plain_batch(bank.videos[0], 0, BatchMix(frames=4, style=True), Framing(GEOMETRY), "meta")
+
+    assert batch.style is not None
+    places = {part.device.type for part in (batch.content, batch.labels, batch.masks, batch.mask_known, batch.style)}
+    assert places == {"meta"}

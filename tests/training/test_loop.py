@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from styleflow.training.chance import Chance
-from styleflow.training.loop import CHECKPOINT, LOG, LoopWish, Numbers, TrainingDiverged, fit, rate_factor
+from styleflow.training.loop import (
+    CHECKPOINT,
+    LOG,
+    CheckpointError,
+    LoopWish,
+    Numbers,
+    TrainingDiverged,
+    fit,
+    rate_factor,
+)
 
 WISH = LoopWish(steps=40, learning_rate=0.05, weight_decay=0.0, log_every=10, average=0.9)
 
@@ -91,6 +100,23 @@ def test_time_that_runs_out_leaves_a_checkpoint_to_go_on_from(tmp_path: Path) ->
     assert fit(Line(), tmp_path, WISH).finished
 
 
+@pytest.mark.parametrize("length", [0, 1, 200, 1500])
+def test_a_checkpoint_that_was_cut_off_is_named(tmp_path: Path, length: int) -> None:
+    fit(Line(), tmp_path / "step", WISH, stop_after_seconds=-1.0)
+    checkpoint = tmp_path / "step" / CHECKPOINT
+    checkpoint.write_bytes(checkpoint.read_bytes()[:length])
+
+    with pytest.raises(CheckpointError, match=r"step/checkpoint\.pt cannot be gone on from"):
+        fit(Line(), tmp_path / "step", WISH)
+
+
+def test_a_checkpoint_of_another_module_is_refused(tmp_path: Path) -> None:
+    fit(Line(), tmp_path, WISH, stop_after_seconds=-1.0)
+
+    with pytest.raises(CheckpointError):
+        fit(Line(nn.Linear(2, 1)), tmp_path, WISH)
+
+
 def test_without_an_average_the_last_parameters_are_kept(tmp_path: Path) -> None:
     line = Line()
 
@@ -120,6 +146,24 @@ def test_patience_stops_and_keeps_the_best_that_was_judged(tmp_path: Path) -> No
     assert parameters(line) != parameters(kept)
     logged = [json.loads(row) for row in (tmp_path / LOG).read_text().splitlines()]
     assert [row["goal"] for row in logged if "goal" in row][:4] == [0.5, 0.9, 0.7, 0.6]
+
+
+def test_the_last_figures_are_of_the_parameters_that_are_kept(tmp_path: Path) -> None:
+    """The weight grows towards 2; a goal that falls with it makes the first that was judged the best."""
+
+    class Worsening(Line):
+        def judge(self) -> Numbers:
+            weight = float(self.module.weight)  # type: ignore[arg-type]
+            return {"goal": -weight, "weight": weight}
+
+    line = Worsening()
+
+    found = fit(line, tmp_path, LoopWish(**{**vars(WISH), "judge_every": 5, "patience": 2}))
+
+    logged = [json.loads(row) for row in (tmp_path / LOG).read_text().splitlines()]
+    assert found.step == 15
+    assert found.judged["weight"] == parameters(line)[0]
+    assert logged[-1]["weight"] == pytest.approx(parameters(line)[0], rel=1e-4)
 
 
 @given(st.integers(1, 5000), st.floats(0.0, 0.5))

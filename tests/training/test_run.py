@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from styleflow.errors import ConfigurationError
 from styleflow.models.detector import StyleFlowDetector
 from styleflow.models.random_parameters import random_parameters
 from styleflow.models.sizes import ContentSizes, StyleGRUSizes
+from styleflow.training import judging
+from styleflow.training.batches import Batch, drawn_batch
 from styleflow.training.geometry import Geometry
 from styleflow.training.run import NETWORK, STEPS, Run, sizes_of
 from styleflow.training.store import Store
@@ -60,6 +63,16 @@ def test_a_finished_step_is_not_run_again(finished: Run) -> None:
 
     assert all(again.step(name) for name in STEPS)
     assert said == []
+
+
+def test_a_folder_is_not_gone_on_with_under_another_recipe_or_store(finished: Run) -> None:
+    other_fold = replace(finished.recipe, selection=replace(finished.recipe.selection, held_back=1))
+    other_data = replace(finished.store, data_version="of another manifest")
+
+    with pytest.raises(ConfigurationError, match="another recipe"):
+        Run(other_fold, finished.store, finished.out).step("encoder")
+    with pytest.raises(ConfigurationError, match="another store"):
+        Run(finished.recipe, other_data, finished.out).step("encoder")
 
 
 def test_a_run_that_is_out_of_time_goes_on_and_ends_as_the_other(finished: Run, store: Store, tmp_path: Path) -> None:
@@ -120,6 +133,19 @@ def test_a_starting_pack_of_other_sizes_is_refused(store: Store, tmp_path: Path)
 
     with pytest.raises(ConfigurationError, match="does not fit the recipe's network"):
         Run(tiny_recipe(), store, tmp_path, starting_pack=pack).step("encoder")
+
+
+def test_a_step_judges_on_the_runs_own_device(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, asked = torch.device("cpu", 0), set[object]()  # not equal to the device that is meant by "cpu"
+
+    def recording(*arguments: Any) -> Batch:
+        asked.add(arguments[-1])
+        return drawn_batch(*arguments)
+
+    monkeypatch.setattr(judging, "drawn_batch", recording)
+
+    assert Run(tiny_recipe(), store, tmp_path, device=place).step("frames")
+    assert asked == {place}
 
 
 def test_a_recipe_that_describes_no_network_is_refused() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -11,10 +12,10 @@ from styleflow.models.style_encoder import GradualStyleEncoder
 from styleflow.training.chance import Chance
 from styleflow.training.geometry import Geometry
 from styleflow.training.loop import LoopWish
-from styleflow.training.store import Store
+from styleflow.training.store import Store, VideoFacts
 from styleflow.training.style_distillation import Distillation, DistillationTrainee, distil, wide_pairs
 from tests.models.small_networks import TINY
-from tests.training.drawn_store import write_drawn
+from tests.training.drawn_store import drawn_clip, drawn_landmarks, write_drawn
 
 SMALL = TINY.style_encoder
 LARGE = replace(SMALL, input_size=64, style_width=10)
@@ -70,7 +71,7 @@ def test_a_stores_pairs_are_neighbours_in_their_own_size(tmp_path: Path) -> None
     store = Store.create(tmp_path / "store", Geometry(32), "x")
     write_drawn(store, people=2)
 
-    drawn = wide_pairs(store, count=3)(Chance.seeded(0))
+    drawn = wide_pairs(store, count=3, held_back=())(Chance.seeded(0))
 
     side = store.geometry.wide_size
     assert drawn.shape == (6, 3, side, side)
@@ -78,7 +79,22 @@ def test_a_stores_pairs_are_neighbours_in_their_own_size(tmp_path: Path) -> None
     within = (drawn[1::2] - drawn[::2]).abs().mean()
     assert float(within) < float((drawn[2:] - drawn[:-2]).abs().mean())
     with pytest.raises(ValueError, match="no clips of the split validation"):
-        wide_pairs(store, count=3, split="validation")
+        wide_pairs(store, count=3, held_back=(), split="validation")
+
+
+def test_who_is_held_back_is_never_distilled_from(tmp_path: Path) -> None:
+    """Of everybody who may be drawn from only the dark one is left."""
+    store = Store.create(tmp_path / "store", Geometry(32), "x")
+    write_drawn(store, people=2)
+    black, marks = np.zeros_like(drawn_clip(0, store.geometry.wide_size)), drawn_landmarks(store.geometry.wide_size)
+    store.write(VideoFacts(key="dark", label="real", identity="dark"), [black], [marks])
+    people = {video.facts.identity for video in store.videos}
+
+    pairs = wide_pairs(store, count=8, held_back=people - {"dark"})
+
+    assert float(pairs(Chance.seeded(0)).mean()) < 0.1
+    with pytest.raises(ValueError, match="besides who is held back"):
+        wide_pairs(store, count=8, held_back=people)
 
 
 def test_a_teachers_large_picture_shows_the_same_face(
