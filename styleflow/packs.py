@@ -130,6 +130,8 @@ class PackCard(_CardPart):
     preprocessing: Preprocessing
     calibration: Calibration | None
     training: Training
+    domain: str | None = None
+    """What it was measured on and where it knows nothing, in a sentence. Every report made with it says so."""
     sources: tuple[Source, ...] = ()
     licences: tuple[str, ...] = ()
     tolerance: Mapping[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)

@@ -179,8 +179,12 @@ def pack(
     name: Annotated[str, typer.Option(help="Of the pack.")],
     version: Annotated[str, typer.Option(help="Of the pack.")],
     statement: Annotated[str, typer.Option(help="What was trained, on what, and where it was measured.")],
+    domain: Annotated[
+        str | None, typer.Option(help="Where it was measured and where it knows nothing: every report repeats it.")
+    ] = None,
     starting_weights: Annotated[Path | None, typer.Option(help="Named in the card with their SHA-256.")] = None,
     licence: Annotated[list[str] | None, typer.Option(help="For the card; repeatable.")] = None,
+    float16: Annotated[bool, typer.Option("--float16", help="Keep matrices in 16 bits: half the file.")] = False,
 ) -> None:
     """Make a pack of a finished run. It has no calibration yet: measure it, then `train calibrate`."""
     from styleflow.packs import Source, sha256_of
@@ -194,7 +198,13 @@ def pack(
             else ()
         )
         wish = PackWish(
-            name=name, version=version, statement=statement, sources=began, licences=tuple(licence or ("MIT",))
+            name=name,
+            version=version,
+            statement=statement,
+            domain=domain,
+            sources=began,
+            licences=tuple(licence or ("MIT",)),
+            float16=float16,
         )
         made = write_trained_pack(packs, out, Recipe.read(recipe), wish)
     Console().print(f"{made.card.model}  sha256 {made.card.weights.sha256}", soft_wrap=True)

@@ -64,6 +64,16 @@ def init(
     Console().print(f"{pack.card.model}  sha256 {pack.card.weights.sha256}", soft_wrap=True)
 
 
+@app.command()
+def install(directory: Directory) -> None:
+    """Put the packs that come with StyleFlow into the folder, or verify those that are there."""
+    from styleflow.pack_copies import install_shipped
+
+    with errors_as_exit():
+        for pack in install_shipped(directory):
+            Console().print(f"{pack.card.model}  sha256 {pack.card.weights.sha256}", soft_wrap=True)
+
+
 @app.command("import")
 def import_pack(
     directory: Directory,

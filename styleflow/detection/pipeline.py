@@ -34,10 +34,13 @@ def describe(detector: Detector) -> Pipeline:
 
 def pack_warnings(card: PackCard) -> tuple[ReportWarning, ...]:
     """What the pack itself keeps a report from saying."""
-    if not card.content_only:
-        return ()
-    message = f"The pack {card.model} has no style branch: this is the answer of its content branch alone."
-    return (ReportWarning(code="content_only", message=message),)
+    found = []
+    if card.content_only:
+        message = f"The pack {card.model} has no style branch: this is the answer of its content branch alone."
+        found.append(ReportWarning(code="content_only", message=message))
+    if card.domain:
+        found.append(ReportWarning(code="limited_domain", message=card.domain))
+    return tuple(found)
 
 
 @cache

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from torch import Tensor
 
 from styleflow.components import COMPONENTS
 from styleflow.errors import PackError
 from styleflow.models.sizes import size_name
 from styleflow.models.weights import preprocessing_of, write_pack
+from styleflow.pack_copies import copy_pack
 from styleflow.packs import (
     Calibration,
     Pack,
@@ -20,8 +22,6 @@ from styleflow.packs import (
     Training,
     WeightsFile,
     read_pack,
-    refuse_second_default,
-    write_card,
 )
 from styleflow.training.parameters import read_parameters
 from styleflow.training.recipe import Recipe
@@ -37,10 +37,14 @@ class PackWish:
     version: str
     statement: str
     """What was trained, on what, how; the domain in which it was measured."""
+    domain: str | None = None
+    """What reports must say of where it was measured; see `PackCard.domain`."""
     default: bool = False
     sources: tuple[Source, ...] = ()
     """Starting weights, data."""
     licences: tuple[str, ...] = ("MIT",)
+    float16: bool = False
+    """Whether matrices and kernels are kept in 16 bits; biases and norms stay in 32. Measure the pack, not the run."""
 
 
 def write_trained_pack(packs: Path, out: Path, recipe: Recipe, wish: PackWish) -> Pack:
@@ -66,6 +70,7 @@ def write_trained_pack(packs: Path, out: Path, recipe: Recipe, wish: PackWish) -
             weights=weights,
             preprocessing=preprocessing_of(sizes),
             calibration=None,
+            domain=wish.domain,
             training=Training(trained=True, statement=wish.statement, seed=recipe.seed),
             sources=wish.sources,
             licences=wish.licences,
@@ -73,7 +78,12 @@ def write_trained_pack(packs: Path, out: Path, recipe: Recipe, wish: PackWish) -
         )
 
     _refuse_existing(packs, f"{wish.name}-{wish.version}")
-    return read_pack(write_pack(packs, read_parameters(network), describe))
+    state = read_parameters(network)
+    return read_pack(write_pack(packs, _halved(state) if wish.float16 else state, describe))
+
+
+def _halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.half() if value.dim() > 1 else value for name, value in state.items()}
 
 
 def calibrated_pack(packs: Path, pack: Pack, calibration: Calibration, version: str, *, default: bool) -> Pack:
@@ -81,15 +91,7 @@ def calibrated_pack(packs: Path, pack: Pack, calibration: Calibration, version: 
     card = pack.card.model_copy(update={"version": version, "default": default})
     # checked as a whole again: what is calibrated must have been trained
     card = PackCard.model_validate(card.model_dump() | {"calibration": calibration.model_dump()})
-    _refuse_existing(packs, card.folder)
-    refuse_second_default(packs, card)
-    with tempfile.TemporaryDirectory(prefix=".making-", dir=packs) as scratch:
-        made = Path(scratch) / card.folder
-        made.mkdir()
-        shutil.copyfile(pack.weights_path, made / card.weights.file)
-        write_card(card, made)
-        made.rename(packs / card.folder)
-    return read_pack(packs / card.folder)
+    return copy_pack(pack, card, packs)
 
 
 def _refuse_existing(packs: Path, folder: str) -> None:

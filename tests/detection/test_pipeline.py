@@ -35,3 +35,10 @@ def test_a_content_only_pack_says_so_in_a_report_without_a_face_too(detector: De
     assert report.reason == "no_face"
     assert [warning.code for warning in report.warnings] == ["content_only"]
     assert report.pipeline.components == CONTENT_ONLY == describe(without_style(detector)).components
+
+
+def test_where_a_pack_knows_nothing_stands_in_every_report_of_it(detector: Detector) -> None:
+    card = detector.card.model_copy(update={"domain": "Measured on talking heads."})
+    (warning,) = pack_warnings(card)
+
+    assert (warning.code, warning.message) == ("limited_domain", "Measured on talking heads.")
