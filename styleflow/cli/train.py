@@ -150,7 +150,7 @@ def held_back(
     """Write the manifest of the people whom the recipe holds back: what early stopping saw, and what calibrates."""
     from dataclasses import replace
 
-    from styleflow.datasets.manifest import Manifest
+    from styleflow.datasets.manifest import DatasetError, Manifest
     from styleflow.training.folds import folds_of
     from styleflow.training.recipe import Recipe
     from styleflow.training.store import Store as OpenStore
@@ -166,7 +166,10 @@ def held_back(
             and dealt.get(entry.identity) == chosen.held_back
             and (entry.label == "real" or entry.generator not in chosen.without_generators)
         )
-        out.write_text(replace(listed, entries=kept).moved_to(out.parent).to_csv(), encoding="utf-8")
+        try:
+            out.write_text(replace(listed, entries=kept).moved_to(out.parent).to_csv(), encoding="utf-8")
+        except OSError as error:
+            raise DatasetError(f"{out.name} cannot be written: {error.strerror}") from error
     people = len({entry.identity for entry in kept})
     Console().print(f"{len(kept)} videos of {people} people are held back")
 

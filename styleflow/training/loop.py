@@ -261,7 +261,9 @@ class _Progress:
 
     def judged(self, found: Numbers, module: nn.Module, patience: int, log: _Log, say: Callable[[str], None]) -> None:
         log.write(self.step, found, say)
-        goal = found.get("goal", -math.inf)
+        goal = found.get("goal")
+        if goal is None:
+            return  # nobody to judge by: nothing is known to be worse
         if patience and goal > self.best_goal:
             self.best_goal, self.worse = goal, 0
             self.best = {name: value.clone() for name, value in (self.average or module.state_dict()).items()}

@@ -148,6 +148,16 @@ def test_patience_stops_and_keeps_the_best_that_was_judged(tmp_path: Path) -> No
     assert [row["goal"] for row in logged if "goal" in row][:4] == [0.5, 0.9, 0.7, 0.6]
 
 
+def test_where_there_is_nobody_to_judge_by_patience_does_not_end_the_run(tmp_path: Path) -> None:
+    class Unjudged(Line):
+        def judge(self) -> Numbers:
+            return {}
+
+    found = fit(Unjudged(), tmp_path, LoopWish(**{**vars(WISH), "judge_every": 2, "patience": 1}))
+
+    assert found.step == WISH.steps
+
+
 def test_the_last_figures_are_of_the_parameters_that_are_kept(tmp_path: Path) -> None:
     """The weight grows towards 2; a goal that falls with it makes the first that was judged the best."""
 
