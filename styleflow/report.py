@@ -195,7 +195,7 @@ class Pipeline:
     size: str
     """`compact`, `small`, `paper` or `custom`."""
     components: tuple[str, ...]
-    """Those that ran: `style_encoder`, `style_gru`, `style_attention`, `content`, `temporal_transformer`."""
+    """Those that the pack has: `style_encoder`, `style_gru`, `style_attention`, `content`, `temporal_transformer`."""
     calibration: str | None
     code_version: str
     device: str

@@ -13,7 +13,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -48,6 +48,8 @@ class Checkpoint:
     state: Mapping[str, Tensor]
     beside: tuple[str, ...]
     """Names of what lies beside the state dict: `opts`, `epoch`, `latent_avg`."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """The trainer's `opts`, where they lie beside it."""
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -63,7 +65,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
     state, beside = _state_of(path.name, content)
     for key, tensor in state.items():
         _refuse_unusable(path.name, key, tensor)
-    return Checkpoint(name=path.name, sha256=sha256, state=state, beside=beside)
+    options = content.get("opts") if isinstance(content, Mapping) else None
+    return Checkpoint(
+        name=path.name,
+        sha256=sha256,
+        state=state,
+        beside=beside,
+        options=options if isinstance(options, Mapping) and beside else {},
+    )
 
 
 def _unpickled(name: str, file: BinaryIO) -> object:
@@ -132,5 +141,8 @@ def _refuse_unusable(name: str, key: str, tensor: Tensor) -> None:
     """A checkpoint may describe a tensor without having its values, or have values that are no numbers."""
     if tensor.device.type != "cpu" or tensor.layout is not torch.strided or tensor.dtype not in NUMBERS:
         raise PackError(f"{name}: {key} is no plain dense tensor.")
+    if tensor.is_neg() or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        # a sign that stands beside the values is lost where the bytes are kept; few values can stand for terabytes
+        raise PackError(f"{name}: {key} is a view of other values than it stores.")
     if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
         raise PackError(f"{name}: {key} holds values that are not finite.")

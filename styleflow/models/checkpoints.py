@@ -131,6 +131,7 @@ def import_checkpoints(
         raise PackError(f"The pack {card.folder} exists already; choose another version.", pack=card.model)
     refuse_second_default(directory, card)
     state = _state(files, matches, expected)
+    files.clear()  # gigabytes, of which the pack needs what is in `state`
     folder = write_pack(directory, state, lambda weights: card.model_copy(update={"weights": weights}))
     return Imported(pack=read_pack(folder), parts=parts, level=level)
 
@@ -150,6 +151,8 @@ def _refuse_unpublished(sizes: DetectorSizes) -> None:
         )
 
 
+ENCODER_TYPE = "GradualStyleEncoder"
+"""What pSp's trainer calls its encoder in a checkpoint's `opts`."""
 Files = dict[str, tuple[PublishedPart, Checkpoint]]
 
 
@@ -158,7 +161,17 @@ def _opened(sources: Sources) -> Files:
         lacking = STYLE_ENCODER.title if sources.style_encoder is None else STYLE_GRU.title
         raise PackError(f"The style branch needs the {lacking} too; without either the pack is content-only.")
     paths = ((STYLE_ENCODER, sources.style_encoder), (STYLE_GRU, sources.style_gru), (STAGE_TWO, sources.stage_two))
-    return {part.title: (part, read_checkpoint(path)) for part, path in paths if path is not None}
+    files = {part.title: (part, read_checkpoint(path)) for part, path in paths if path is not None}
+    if STYLE_ENCODER.title in files:
+        _refuse_other_encoder(files[STYLE_ENCODER.title][1])
+    return files
+
+
+def _refuse_other_encoder(file: Checkpoint) -> None:
+    """Encoder4Editing has pSp's names and shapes, and its styles after the first are differences from that one."""
+    named = file.options.get("encoder_type", ENCODER_TYPE)
+    if named != ENCODER_TYPE:
+        raise PackError(f"{file.name} holds a {named!s:.60}, which is another function than pSp's {ENCODER_TYPE}.")
 
 
 def _components_of(files: Files) -> tuple[Component, ...]:

@@ -18,6 +18,9 @@ StyleAttentionRoles = Literal["content_query", "style_value", "style_query", "st
 
 Triple = tuple[float, float, float]
 
+GREATEST_SIDE = 1024
+"""Pixels. No shape of a parameter depends on an input's side: nothing else keeps a card from asking for terabytes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StyleEncoderSizes:
@@ -35,8 +38,10 @@ class StyleEncoderSizes:
     """Coarse, middle, fine."""
 
     def __post_init__(self) -> None:
-        if self.input_size < 32 or self.input_size & (self.input_size - 1):
-            raise ValueError(f"the style input's side must be a power of two from 32, not {self.input_size}")
+        if not 32 <= self.input_size <= GREATEST_SIDE or self.input_size & (self.input_size - 1):
+            raise ValueError(
+                f"the style input's side must be a power of two from 32 to {GREATEST_SIDE}, not {self.input_size}"
+            )
 
     @property
     def styles(self) -> int:
@@ -118,8 +123,8 @@ class MobileContentSizes:
 
 
 def _refuse_uneven(input_size: int) -> None:
-    if input_size < 16 or input_size % 16:
-        raise ValueError(f"the content input's side must be a multiple of 16, not {input_size}")
+    if not 16 <= input_size <= GREATEST_SIDE or input_size % 16:
+        raise ValueError(f"the content input's side must be a multiple of 16 up to {GREATEST_SIDE}, not {input_size}")
 
 
 @dataclass(frozen=True, kw_only=True)

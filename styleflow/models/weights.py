@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -143,14 +143,15 @@ def write_random_pack(
 
 def write_pack(
     directory: Path,
-    state: Mapping[str, Tensor],
+    state: dict[str, Tensor],
     describe: Callable[[WeightsFile], PackCard],
     *,
     keep_existing: bool = False,
 ) -> Path:
     """Write a pack into `directory`, the folder of all packs, with the golden clip measured; returns its folder.
 
-    The pack appears whole or not at all. One of that name that is there already stays as it is: with `keep_existing`
+    `state` is emptied once it is written, so that measuring does not hold the parameters twice. The pack appears whole
+    or not at all. One of that name that is there already stays as it is: with `keep_existing`
     without a word, else PackError is raised. Raises PackError too for parameters that do not fit the card that
     `describe` makes, or that give no finite number, and for a `directory` in which no folder can be made.
     """
@@ -158,7 +159,8 @@ def write_pack(
         made = scratch / "pack"
         made.mkdir()
         weights = made / "model.safetensors"
-        save_file(dict(state), weights)
+        save_file(state, weights)
+        state.clear()
         weights.chmod(0o644)  # safetensors leaves it to its writer alone; who loads a pack may be another user
         card = describe(
             WeightsFile(file=weights.name, sha256=sha256_of(weights), size_bytes=weights.stat().st_size),

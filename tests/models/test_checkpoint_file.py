@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from styleflow.errors import PackError
 from styleflow.models.checkpoint_file import read_checkpoint
@@ -198,3 +199,23 @@ def test_a_record_shorter_than_its_tensor_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(PackError, match=r"b\.pt is not a readable checkpoint"):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch._neg_view(torch.ones(4)), torch.zeros(1).as_strided((1 << 42,), (0,))],
+    ids=["negated", "of few values"],
+)
+def test_a_tensor_that_is_not_what_it_stores_is_refused(tmp_path: Path, tensor: Tensor) -> None:
+    torch.save({"weight": tensor}, tmp_path / "view.pt")
+
+    with pytest.raises(PackError, match=r"view\.pt: weight is a view of other values than it stores"):
+        read_checkpoint(tmp_path / "view.pt")
+
+
+def test_a_trainers_options_are_kept(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"weight": torch.ones(1)}, "opts": {"encoder_type": "E"}}, tmp_path / "with.pt")
+    torch.save({"weight": torch.ones(1)}, tmp_path / "bare.pt")
+
+    assert read_checkpoint(tmp_path / "with.pt").options == {"encoder_type": "E"}
+    assert read_checkpoint(tmp_path / "bare.pt").options == {}

@@ -269,3 +269,17 @@ def test_a_pack_that_another_import_made_meanwhile_is_not_taken_for_ones_own(tmp
 
     with pytest.raises(PackError, match="exists already"):
         write_pack(tmp_path, state, lambda weights: first.card.model_copy(update={"weights": weights}))
+
+
+@pytest.mark.parametrize(("encoder", "taken"), [("Encoder4Editing", False), ("GradualStyleEncoder", True)])
+def test_another_encoder_of_the_same_names_and_shapes_is_not_taken_for_psps(
+    tmp_path: Path, files: dict[str, Path], encoder: str, taken: bool
+) -> None:
+    content = torch.load(files["style_encoder"], weights_only=True)
+    content["opts"] = {"encoder_type": encoder}
+    torch.save(content, files["style_encoder"])
+
+    if taken:
+        assert imported(tmp_path, files).pack.card.components == COMPONENTS
+    else:
+        assert "Encoder4Editing" in str(refusal(tmp_path, files))

@@ -99,6 +99,10 @@ def test_parts_that_do_not_fit_each_other_are_refused() -> None:
         dataclasses.replace(COMPACT, clip_frames=31)
     with pytest.raises(ValueError, match="power of two"):
         dataclasses.replace(COMPACT.style_encoder, input_size=100)
+    with pytest.raises(ValueError, match="power of two"):
+        dataclasses.replace(COMPACT.style_encoder, input_size=2048)
+    with pytest.raises(ValueError, match="multiple of 16 up to 1024"):
+        dataclasses.replace(COMPACT.content, input_size=4194304)
     with pytest.raises(ValueError, match="multiple of 16"):
         dataclasses.replace(COMPACT.content, input_size=100)
     with pytest.raises(ValueError, match="multiple of 16"):
