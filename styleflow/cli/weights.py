@@ -70,7 +70,10 @@ def install(directory: Directory) -> None:
     from styleflow.pack_copies import install_shipped
 
     with errors_as_exit():
-        for pack in install_shipped(directory):
+        installed = install_shipped(directory)
+        if not installed:
+            raise PackError("No pack comes with this version yet: `styleflow weights init` makes a random one.")
+        for pack in installed:
             Console().print(f"{pack.card.model}  sha256 {pack.card.weights.sha256}", soft_wrap=True)
 
 
