@@ -29,7 +29,7 @@ EXPANDED: Final = 6 * 96
 WHOLE_NETWORK: Final = 53
 """Convolutions of MobileNetV2 with its classifier: a file of all of them is welcome."""
 BYTES_AT_ONCE: Final = {"cpu": 16 << 20, "cuda": 4 << 30}
-"""Size of the widest map that is computed at once when nothing is learnt: small enough for a CPU's cache."""
+"""Size of the widest map that is computed at once: small enough for a CPU's cache."""
 EARLY_LAYERS: Final = 9
 """Convolutions up to the end of block 3, a quarter of the side."""
 LEAST_VARIANCE: Final = 1e-4
@@ -103,13 +103,23 @@ class Trunk(nn.Module):
         for layer, convolution in zip(LAYERS[:count], list(self.children())[:count], strict=True):
             if layer.opens_block:
                 entered = x
-            # SAME padding of a stride of 2 over an even side: one pixel, right and below.
-            x = convolution(functional.pad(x, (0, 1, 0, 1)) if layer.stride == 2 else x)
+            x = _halving(convolution, x) if layer.stride == 2 else convolution(x)
             if layer.rectified:
                 x = functional.relu6(x, inplace=True)
             elif layer.closes_residual:
                 x = entered + x
         return x
+
+
+def _halving(convolution: nn.Module, x: Tensor) -> Tensor:
+    """SAME padding of a stride of 2 over an even side: one pixel, right and below."""
+    assert isinstance(convolution, nn.Conv2d)
+    depthwise = convolution.groups > 1
+    if depthwise and x.device.type == "cpu" and torch.is_grad_enabled():
+        # the same values; on a CPU the gradient of a strided depthwise convolution takes several times as long
+        weight, bias = convolution.weight, convolution.bias
+        return functional.conv2d(x, weight, bias, padding=1, groups=convolution.groups)[..., 1::2, 1::2]
+    return torch.as_tensor(convolution(functional.pad(x, (0, 1, 0, 1))))
 
 
 def _convolution(layer: Layer) -> nn.Conv2d:
@@ -160,8 +170,8 @@ class MobileContentNetwork(nn.Module):
     def maps(self, frames: Tensor) -> Tensor:
         """[N,3,S,S] in -1..1 -> [N,width,S/16,S/16], in the precision of the convolutions."""
         frames = frames.contiguous(memory_format=torch.channels_last)
-        at_once = len(frames) if torch.is_grad_enabled() else _frames_at_once(frames)
-        return torch.cat([functional.gelu(self.projection(self.trunk(part))) for part in torch.split(frames, at_once)])
+        parts = torch.split(frames, _frames_at_once(frames))
+        return torch.cat([functional.gelu(self.projection(self.trunk(part))) for part in parts])
 
     def tokens_of(self, maps: Tensor) -> Tensor:
         """[B,N,width,h,w], maps of N frames in their order -> [B,N,width], float32."""

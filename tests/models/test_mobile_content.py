@@ -83,6 +83,20 @@ def test_the_trunk_is_mobilenet_v2_by_hand_up_to_the_expansion_of_block_14() -> 
     assert relative_error(network.trunk(pictures.flip(3)).flip(3), found) > 1e-2
 
 
+def test_the_trunk_learns_by_the_gradients_of_the_convolutions_by_hand() -> None:
+    network = MobileContentNetwork(SIZES)
+    state = {name: 2 * value for name, value in filled(shapes_of(network.trunk)).items()}
+    network.trunk.load_state_dict(state)
+    pictures = drawn("pictures", (2, 3, 64, 64))
+    leaves = {name: value.clone().requires_grad_() for name, value in state.items()}
+
+    network.trunk(pictures).pow(2).sum().backward()
+    by_hand(leaves, pictures).pow(2).sum().backward()
+
+    errors = {name: relative_error(at.grad, leaves[name].grad) for name, at in network.trunk.named_parameters()}
+    assert max(errors.values()) <= 1e-4, errors
+
+
 def test_its_parameters_are_those_of_the_file_of_imagenet_weights() -> None:
     shapes = shapes_of(MobileContentNetwork(COMPACT.content).trunk)
 
@@ -132,8 +146,11 @@ def test_tokens_see_how_much_a_map_varies_and_not_where() -> None:
     assert relative_error(network.tokens_of(flat), network.tokens_of(maps)) > 1e-2
 
 
+@pytest.mark.parametrize("learning", [False, True])
 @pytest.mark.parametrize("at_once", [1, 3, 100])
-def test_frames_put_through_in_parts_give_the_same_maps(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_put_through_in_parts_give_the_same_maps(
+    at_once: int, learning: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     network = filled_network()
     frames = drawn("frames", (4, 3, 32, 32))
     expected = network.maps(frames)
@@ -141,7 +158,7 @@ def test_frames_put_through_in_parts_give_the_same_maps(at_once: int, monkeypatc
     network.trunk.register_forward_hook(lambda _module, given, _output: sizes.append(len(given[0])))
     monkeypatch.setitem(mobile_content.BYTES_AT_ONCE, "cpu", at_once * 96 * 16 * 16 * 4)
 
-    with torch.inference_mode():
+    with torch.set_grad_enabled(learning):
         found = network.maps(frames)
 
     assert sizes == {1: [1, 1, 1, 1], 3: [3, 1], 100: [4]}[at_once]
