@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from styleflow.cli.failing import errors_as_exit
+from styleflow.cli.train_judge import judge
 from styleflow.errors import ConfigurationError, PackError
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 OUT_OF_TIME = 3
 
 app = typer.Typer(help="Prepare videos, train the network, and make a pack of what was learnt.", no_args_is_help=True)
+
+app.command()(judge)
 
 Store = Annotated[Path, typer.Option("--store", help="The folder of the prepared store.")]
 RecipeFile = Annotated[Path, typer.Argument(help="A recipe, as those in recipes/.")]

@@ -68,11 +68,16 @@ class FrameTrainee:
 
     def logits(self, content: Tensor) -> tuple[Tensor, Tensor]:
         """[B,T,3,S,S] in 0..1 -> patches [B,T,h,w], frames [B,T]; float32."""
-        clips, frames = content.shape[:2]
-        maps = self.content.maps(content.flatten(0, 1) * 2 - 1)
-        patches = self.heads.patch(maps).float().view(clips, frames, *maps.shape[2:])
-        tokens = self.content.tokens_of(maps.view(clips, frames, *maps.shape[1:]))
-        return patches, self.heads.frame(tokens).float().squeeze(2)
+        return frame_logits(self.content, self.heads, content)
+
+
+def frame_logits(content: MobileContentNetwork, heads: FrameHeads, clips: Tensor) -> tuple[Tensor, Tensor]:
+    """[B,T,3,S,S] in 0..1 -> patches [B,T,h,w], frames [B,T]; float32."""
+    count, frames = clips.shape[:2]
+    maps = content.maps(clips.flatten(0, 1) * 2 - 1)
+    patches = heads.patch(maps).float().view(count, frames, *maps.shape[2:])
+    tokens = content.tokens_of(maps.view(count, frames, *maps.shape[1:]))
+    return patches, heads.frame(tokens).float().squeeze(2)
 
 
 def clip_loss(logits: Tensor, labels: Tensor, pair_weight: float) -> tuple[Tensor, Numbers]:

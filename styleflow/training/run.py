@@ -145,7 +145,7 @@ class Run:
 
     def _encoder(self) -> bool:
         if self.starting_pack is not None:
-            self._leave("encoder", self._detector().style_encoder.state_dict())
+            self._leave("encoder", self.detector().style_encoder.state_dict())
             return True
         content, features = self._beginning(), None
         if isinstance(content, MobileContentNetwork) and self.starting_weights is not None:
@@ -206,7 +206,7 @@ class Run:
 
     def _one(self) -> bool:
         step = self.recipe.stage_one
-        detector = self._detector("encoder")
+        detector = self.detector("encoder")
         sizes = self.sizes
         network = StyleGRUClassifier(
             features=sizes.flow_features,
@@ -236,7 +236,7 @@ class Run:
 
     def _two(self) -> bool:
         step = self.recipe.stage_two
-        detector = self._detector("encoder", "frames", "stage_one")
+        detector = self.detector("encoder", "frames", "stage_one")
         learn, judge = self.banks
         draw, content = self._draw(learn, step.mix), detector.content
         rows_of = partial(stage_two.pooled_rows, detector=detector)
@@ -267,13 +267,20 @@ class Run:
 
     def _beginning(self) -> ContentNetwork | MobileContentNetwork:
         """The content branch before anything was learnt here."""
-        content = self._detector().content
+        content = self.detector().content
         if isinstance(content, MobileContentNetwork) and self.starting_weights is not None:
             load_trunk(content, self.starting_weights)
         return content
 
-    def _detector(self, *steps: str) -> StyleFlowDetector:
-        """The network with what the steps learnt, in eval mode; the style branch frozen."""
+    def network(self) -> StyleFlowDetector:
+        """The network as it will be served, in eval mode. Raises ConfigurationError where a step is not finished."""
+        network, state = StyleFlowDetector(self.sizes), self.learnt("network")
+        _refuse_other_sizes(network, state, "what the run left")
+        network.load_state_dict(state)
+        return network.to(self.device).eval().requires_grad_(False)
+
+    def detector(self, *steps: str) -> StyleFlowDetector:
+        """The network with what the steps learnt, in eval mode; the style branch frozen. Raises ConfigurationError."""
         detector = StyleFlowDetector(self.sizes).to(self.device)
         if self.starting_pack is not None:
             _refuse_other_sizes(detector, self.starting_pack, "the starting pack")

@@ -92,12 +92,25 @@ def test_from_videos_to_a_served_pack(lab: Path) -> None:
     assert {entry.split for entry in Manifest.from_csv(lab / "held.csv").entries} == {"train"}
 
     styleflow(
-        "evaluate", manifest, "--split", "validation", "--model", "tiny@raw", "--packs-directory",
+        "train", "prepare", manifest, "--store", lab / "others", "--landmark-weights", lab / "landmarks",
+        "--clips", 1, "--workers", 1, "--recipe", lab / "tiny.toml", "--split", "validation",
+    )  # fmt: skip
+    judged = styleflow(
+        "train", "judge", manifest, lab / "tiny.toml", "--store", lab / "others", "--out", run, "--by", "content",
+        "--predictions", lab / "content.jsonl",
+    )  # fmt: skip
+    assert "4 of 4 videos were judged" in judged
+
+    styleflow(
+        "evaluate", manifest, "--beside", f"content alone={lab / 'content.jsonl'}",
+        "--split", "validation", "--model", "tiny@raw", "--packs-directory",
         packs, "--out", lab / "measured", "--resamples", 20, "--device", "cpu", "--skip-bad",
     )  # fmt: skip
     report = json.loads((lab / "measured" / "evaluation.json").read_text())
     pack = Catalog(packs).resolve("tiny@raw")
     assert pack.card.weights.sha256 in json.dumps(report)
+    beside = report["tables"]["overall"]["rows"][1]
+    assert (beside["detector"], beside["real"], beside["fake"]) == ("content alone", 2, 2)
     assert (pack.card.calibration, pack.card.training.trained) == (None, True)
 
     proposal = {
