@@ -21,6 +21,7 @@ from styleflow.evaluation.discrimination_tables import (
     generator_table,
     generators,
     left_out_table,
+    novelty_table,
     overall_table,
 )
 from styleflow.evaluation.metrics import both_classes
@@ -51,6 +52,8 @@ class Material:
     left_out: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
     """By the generator that the network did not see."""
     perturbed: Sequence[Prediction] = ()
+    learnt_generators: frozenset[str] | None = None
+    """Those of the training split; None where there is none."""
 
 
 def compose(material: Material, provenance: Provenance, sampler: Sampler) -> EvaluationReport:
@@ -85,6 +88,9 @@ def _tables(material: Material, scores: Scores, probabilities: Probabilities, sa
     yield coverage_table(material.predictions)
     yield overall_table(subjects, [model, *others], material.trivial, material.predictions, sampler)
     yield generator_table(subjects, model, material.trivial, sampler)
+    if material.learnt_generators is not None:
+        contenders = [model, *others, *([material.trivial] if material.trivial else [])]
+        yield novelty_table(subjects, contenders, material.learnt_generators, sampler)
     yield dataset_table(subjects, model, material.trivial, sampler)
     if material.left_out:
         yield left_out_table(material.left_out, sampler)

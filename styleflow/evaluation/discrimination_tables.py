@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from styleflow.evaluation.bootstrap import Measured
@@ -96,6 +96,28 @@ def generator_table(
         model,
         trivial,
         sampler,
+    )
+
+
+def novelty_table(
+    subjects: Sequence[Subject], contenders: Sequence[Contender], learnt: Collection[str], sampler: Sampler
+) -> Table:
+    """Fakes by generators that the training split has, and by those that it has not, for every contender."""
+    known = [name for name in generators(subjects) if name in learnt]
+    new = [name for name in generators(subjects) if name not in learnt]
+    rows = []
+    for group, names in (("in the training split", known), ("not in it", new)):
+        chosen = [subject for subject in subjects if subject.label == "real" or subject.generator in names]
+        for contender in contenders if names else ():
+            cells = discrimination_cells(contender.scores(chosen), sampler)
+            rows.append((f"{group}: {', '.join(names)}", contender.name, *cells))
+    return Table(
+        key="novelty",
+        title="Generators that were there to learn from, and others",
+        note="Fakes of several generators against all real videos; whose fakes the training split has is said by the "
+        "manifest, and holds for networks that were trained on it.",
+        columns=("generators", "detector", *_COUNTS, *DISCRIMINATION),
+        rows=tuple(rows),
     )
 
 

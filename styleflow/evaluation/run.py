@@ -64,7 +64,8 @@ class EvaluationWish:
     skip_bad: bool = False
     """Go on without videos that are missing, unreadable or without a face; they are counted all the same."""
     baseline_manifest: Path | None = None
-    """Whose training split the trivial baseline learns on; None for the same manifest."""
+    """Whose training split the trivial baseline learns on, and says which generators were there to learn from; None for
+    the same manifest."""
     robustness: RobustnessWish | None = None
     calibration: CalibrationWish | None = None
     beside: Mapping[str, Path] = field(default_factory=dict)
@@ -91,7 +92,8 @@ def evaluate(wish: EvaluationWish, detector: Detector, step: Step = lambda *_: N
     predictions = _predictions(wish, videos, detector, step)
     if not wish.skip_bad:
         require_usable(videos, predictions)
-    trivial, origin = _trivial(wish, videos, manifest, step)
+    teaching = Manifest.from_csv(wish.baseline_manifest) if wish.baseline_manifest else manifest
+    trivial, origin = _trivial(wish, videos, teaching, step)
     proposed, impossible = _proposed(wish, predictions)
     material = Material(
         model=detector.card.model,
@@ -103,6 +105,7 @@ def evaluate(wish: EvaluationWish, detector: Detector, step: Step = lambda *_: N
         beside=beside,
         left_out=left_out,
         perturbed=_perturbed(wish, videos, detector, step),
+        learnt_generators=_learnt_generators(teaching),
     )
     sampler = Sampler(seed=wish.seed, resamples=wish.resamples)
     report = compose(material, provenance(wish, detector, origin), sampler)
@@ -186,15 +189,19 @@ def _predictions(wish: EvaluationWish, videos: Sequence[Listed], detector: Detec
 
 
 def _trivial(
-    wish: EvaluationWish, videos: Sequence[Listed], manifest: Manifest, step: Step
+    wish: EvaluationWish, videos: Sequence[Listed], teaching: Manifest, step: Step
 ) -> tuple[Contender | None, str]:
-    source = Manifest.from_csv(wish.baseline_manifest) if wish.baseline_manifest else manifest
-    has_training = any(entry.split == TRAINING_SPLIT for entry in source.entries)
-    teachers = listed(source, TRAINING_SPLIT) if has_training else []
+    has_training = any(entry.split == TRAINING_SPLIT for entry in teaching.entries)
+    teachers = listed(teaching, TRAINING_SPLIT) if has_training else []
     every = list({str(video.file): video for video in (*videos, *teachers)}.values())
     ledger = _ledger(wish, "statistics.jsonl", {})
     counted = _counting("measuring trivial statistics", len(every), step)
     return trivial_contender(teachers, videos, measure_all(every, ledger, done=lambda _: counted()), wish.seed)
+
+
+def _learnt_generators(teaching: Manifest) -> frozenset[str] | None:
+    rows = [entry for entry in teaching.entries if entry.split == TRAINING_SPLIT]
+    return frozenset(entry.generator for entry in rows if entry.generator) if rows else None
 
 
 def _perturbed(wish: EvaluationWish, videos: Sequence[Listed], detector: Detector, step: Step) -> list[Prediction]:

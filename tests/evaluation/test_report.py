@@ -61,6 +61,7 @@ def made(*more: Prediction, perturbed: bool = False) -> EvaluationReport:
         trivial=Contender(name="trivial statistics", values={line.subject.path: 0.0 for line in lines}),
         beside={"content alone": predictions(gap=1.0)},
         left_out={"swap": predictions()},
+        learnt_generators=frozenset({"swap"}),
         perturbed=[scored(line.subject, line.logit or 0.0, "none") for line in predictions()] if perturbed else (),
     )
     return compose(material, PROVENANCE, SAMPLER)
@@ -82,6 +83,7 @@ def test_json_carries_everything_needed_to_repeat_it(report: EvaluationReport) -
         "coverage",
         "overall",
         "generators",
+        "novelty",
         "datasets",
         "left_out",
         "calibration",

@@ -13,6 +13,7 @@ from styleflow.evaluation.discrimination_tables import (
     dataset_table,
     generator_table,
     left_out_table,
+    novelty_table,
     overall_table,
 )
 from styleflow.evaluation.metrics import DISCRIMINATION
@@ -86,6 +87,21 @@ def test_a_generator_is_held_against_all_reals_of_the_set() -> None:
     assert [row[0] for row in table.rows] == ["swap", "talk"]
     assert (cell(table, "swap", "real"), cell(table, "swap", "fake")) == (20, 10)
     assert measured(table, "swap", "trivial AUC").value == 0.5
+
+
+def test_generators_of_the_training_split_and_others_are_measured_apart_for_every_detector() -> None:
+    table = novelty_table(SUBJECTS, [MODEL, CHANCE], {"swap", "never used here"}, SAMPLER)
+
+    assert [row[:2] for row in table.rows] == [
+        ("in the training split: swap", "model@1"),
+        ("in the training split: swap", "trivial statistics"),
+        ("not in it: talk", "model@1"),
+        ("not in it: talk", "trivial statistics"),
+    ]
+    column = table.columns.index("auc")
+    alone = generator_table(SUBJECTS, MODEL, CHANCE, SAMPLER)
+    assert [row[column] for row in table.rows[::2]] == [measured(alone, name, "auc") for name in ("swap", "talk")]
+    assert [row[0] for row in novelty_table(SUBJECTS, [MODEL], set(), SAMPLER).rows] == ["not in it: swap, talk"]
 
 
 def test_fakes_of_one_person_give_a_number_without_an_interval() -> None:
