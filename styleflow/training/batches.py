@@ -61,6 +61,14 @@ class BatchMix:
         unknown = sorted(set(self.pseudo) - set(MAKERS))
         if unknown:
             raise ValueError(f"there is no pseudo-fake {', '.join(unknown)}; known are {', '.join(MAKERS)}")
+        if min(self.pairs, self.frames, self.frame_step) < 1:
+            raise ValueError("pairs, frames and frame_step must be 1 or more")
+        if min(self.generated, self.swaps) < 0 or self.generated + self.swaps > 1:
+            raise ValueError("generated and swaps must be shares, of 1 together at most")
+        if min(self.pseudo.values(), default=0.0) < 0 or not sum(self.pseudo.values()):
+            raise ValueError("the weights of pseudo-fakes must not be negative, and one must be above 0")
+        if self.style and self.frame_step != 1:
+            raise ValueError("style needs a frame_step of 1: a flow is that between neighbours")
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,7 @@ def claim(out: Path, recipe: Recipe, data_version: str) -> None:
     begun = _read(out)
     if begun is None:
         out.mkdir(parents=True, exist_ok=True)
-        unfinished = out / f"{RECORD}.part"
+        unfinished = out / f"{RECORD}.{os.getpid()}.part"  # two steps of one run may begin at once
         unfinished.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
         os.replace(unfinished, out / RECORD)
         return

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from styleflow.errors import ConfigurationError
 from styleflow.models.style_gru import StyleGRUClassifier
 from styleflow.training.batches import Batch
 from styleflow.training.chance import Chance
@@ -65,11 +66,11 @@ class StageOneTrainee:
 def drawn_triplets(labels: Tensor, count: int, chance: Chance) -> Tensor:
     """[count,3] positions: an anchor of either class, another clip of its class, one of the other class.
 
-    Raises ValueError where a class has fewer than two clips.
+    Raises ConfigurationError where a class has fewer than two clips.
     """
     of_class = [torch.nonzero(labels == value).flatten() for value in (0.0, 1.0)]
     if min(map(len, of_class)) < 2:
-        raise ValueError("triplets need two clips of each class")
+        raise ConfigurationError("triplets need two clips of each class: the reservoir is too small")
     rows = []
     for _ in range(count):
         kind = chance.whole(0, 2)

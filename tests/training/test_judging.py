@@ -86,7 +86,7 @@ def test_what_is_judged_is_drawn_where_the_network_is(bank: Bank, monkeypatch: p
 
 
 def test_a_stored_clip_is_put_where_the_network_is(bank: Bank) -> None:
-    batch = plain_batch(bank.videos[0], 0, BatchMix(frames=4, style=True), Framing(GEOMETRY), "meta")
+    batch = plain_batch(bank.videos[0], 0, BatchMix(frames=4, frame_step=1, style=True), Framing(GEOMETRY), "meta")
 
     assert batch.style is not None
     places = {part.device.type for part in (batch.content, batch.labels, batch.masks, batch.mask_known, batch.style)}

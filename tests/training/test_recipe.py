@@ -39,6 +39,18 @@ def written(tmp_path: Path, old: str, new: str) -> Path:
         ("held_back = 0", "held_back = 5", "held_back must be -1 or one of the folds 0 to 4, not 5"),
         ("held_back = 0", "held_back = -2", "held_back must be -1 or one of"),
         ("smoothed_flow = 0.3", "smoothed_flew = 0.3", "no pseudo-fake smoothed_flew; known are self_blend"),
+        (
+            "smoothed_flow = 0.3",
+            "smoothed_flow = -0.3",
+            "stage_one.mix: the weights of pseudo-fakes must not be negative",
+        ),
+        ("generated = 0.2, swaps", "generated = 0.9, swaps", "frames.mix: generated and swaps must be shares"),
+        (
+            "pairs = 8, frames = 4",
+            "pairs = 8, frames = 0",
+            "frames.mix: pairs, frames and frame_step must be 1 or more",
+        ),
+        ("frames = 32, frame_step = 1", "frames = 16, frame_step = 2", "style needs a frame_step of 1"),
         ('name = "compact"\n', "", "'name' is missing"),
         ('name = "compact"', 'name = "compact', "cannot be read"),
     ],

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from styleflow.errors import ConfigurationError
 from styleflow.models.style_gru import StyleGRUClassifier
 from styleflow.training.chance import Chance
 from styleflow.training.loop import LoopWish
@@ -26,7 +27,7 @@ def test_a_triplet_is_two_different_clips_of_a_class_and_one_of_the_other(values
 
 
 def test_triplets_need_two_clips_of_each_class() -> None:
-    with pytest.raises(ValueError, match="two clips of each class"):
+    with pytest.raises(ConfigurationError, match="two clips of each class"):
         drawn_triplets(torch.tensor([0.0, 1.0, 1.0]), 1, Chance.seeded(0))
 
 
