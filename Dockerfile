@@ -39,9 +39,9 @@ COPY worker ./worker
 FROM runtime AS worker-runtime
 COPY --from=worker-packages /opt/venv /opt/venv
 
-# Random weights, so that the images answer at once; their jobs end inconclusive. Mount trained packs over /packs.
+# The packs that come with StyleFlow. Mount others over /packs; of two with the same default no worker starts.
 FROM worker-runtime AS weights
-RUN python -m styleflow.cli.main weights init --directory /packs --size compact --seed 0 && chmod -R a+rX /packs
+RUN python -m styleflow.cli.main weights install --directory /packs && chmod -R a+rX /packs
 
 FROM worker-runtime AS worker
 COPY --from=weights /packs /packs

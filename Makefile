@@ -11,10 +11,10 @@ export UV_SYSTEM_CERTS := 1
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 unexport PYTHONPATH
 
-.PHONY: help demo up test check format train-compact clean
+.PHONY: help demo up test check format clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.stamp ## Send the sample videos through the whole service and show the answers
 	@$(BIN)/styleflow demo
@@ -35,24 +35,7 @@ format: $(VENV)/.stamp ## Put the code into its form
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format --quiet .
 
-# The recipe of the shipped pack, from the data beside the checkout; an interrupted run goes on. Another version: VERSION=2.
-DATA := ../shared/data
-RUN := .styleflow/train-compact
-VERSION := 1
-# The swaps' files name the person whose face they show, in two words before a number.
-DONOR := '__([A-Z][a-z]+_[A-Z][a-z]+)_[0-9]+-R'
-WORDS := --rate weak=0.1 --rate suspicious=0.05 --rate strong=0.02 --rate cleared=0.1
-
-train-compact: $(VENV)/.stamp ## Train, pack, calibrate and measure the compact pack (about two hours on two cores)
-	@mkdir -p $(RUN)
-	$(BIN)/styleflow datasets scan csv $(DATA)/manifest.csv --donor-pattern $(DONOR) --out $(RUN)/manifest.csv
-	$(BIN)/styleflow train prepare $(RUN)/manifest.csv --store $(RUN)/store --landmark-weights $(DATA)/init --photos $(DATA)/photos
-	$(BIN)/styleflow train run recipes/compact.toml --store $(RUN)/store --out $(RUN)/steps --starting-weights $(DATA)/init/mobilenet_v2_imagenet.safetensors
-	$(BIN)/styleflow train pack recipes/compact.toml --out $(RUN)/steps --packs-directory $(RUN)/packs --name compact --version $(VERSION)-raw --starting-weights $(DATA)/init/mobilenet_v2_imagenet.safetensors --licence MIT --licence Apache-2.0 --statement "Trained by make train-compact on 83 real and 44 generated videos and pseudo-fakes of them."
-	$(BIN)/styleflow train held-back $(RUN)/manifest.csv recipes/compact.toml --store $(RUN)/store --out $(RUN)/held-back.csv
-	$(BIN)/styleflow evaluate $(RUN)/held-back.csv --split train --model compact@$(VERSION)-raw --packs-directory $(RUN)/packs --out $(RUN)/calibration --calibrate platt $(WORDS) --skip-bad
-	$(BIN)/styleflow train calibrate compact@$(VERSION)-raw --calibration $(RUN)/calibration/calibration.json --packs-directory $(RUN)/packs --version $(VERSION)
-	$(BIN)/styleflow evaluate $(RUN)/manifest.csv --split validation --model compact@$(VERSION) --packs-directory $(RUN)/packs --out $(RUN)/validation --skip-bad
+include recipes/compact.mk
 
 clean: ## Remove the environment and all caches; data in .styleflow stays
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -7,17 +7,26 @@ import tempfile
 from pathlib import Path
 
 from styleflow.errors import PackError
-from styleflow.packs import Catalog, Pack, PackCard, read_pack, refuse_second_default, verify_pack, write_card
+from styleflow.packs import (
+    MODEL_CARD,
+    Catalog,
+    Pack,
+    PackCard,
+    read_pack,
+    refuse_second_default,
+    verify_pack,
+    write_card,
+)
 
 SHIPPED = Path(__file__).parent / "shipped_packs"
 """The folder of the packs that come with StyleFlow."""
 
 
 def copy_pack(pack: Pack, card: PackCard, directory: Path) -> Pack:
-    """The pack's parameters under `card` in `directory`, the folder of all packs. It appears whole or not at all.
+    """The pack's parameters and model card under `card` in `directory`, the folder of all packs.
 
-    Raises PackError where a pack of that name and version is there, where the folder has another default, and for a
-    `directory` in which no folder can be made.
+    It appears whole or not at all. Raises PackError where a pack of that name and version is there, where the folder
+    has another default, and for a `directory` in which no folder can be made.
     """
     if (directory / card.folder).exists():
         raise PackError(f"There is a pack {card.folder} already.")
@@ -28,6 +37,8 @@ def copy_pack(pack: Pack, card: PackCard, directory: Path) -> Pack:
             made = Path(scratch) / card.folder
             made.mkdir()
             shutil.copyfile(pack.weights_path, made / card.weights.file)
+            if (pack.directory / MODEL_CARD).is_file():
+                shutil.copyfile(pack.directory / MODEL_CARD, made / MODEL_CARD)
             write_card(card, made)
             made.rename(directory / card.folder)
     except OSError as error:

@@ -2,6 +2,7 @@
 
     <packs>/<name>-<version>/card.json            what it is: sizes, preprocessing, calibration, provenance
     <packs>/<name>-<version>/model.safetensors    the parameters, bound to the card by their SHA-256
+    <packs>/<name>-<version>/model-card.md        for people, where there is one
 
 `models/weights.py` turns a pack into a network.
 """
@@ -24,6 +25,8 @@ from styleflow.errors import PackError, UnknownModel
 from styleflow.report import Thresholds
 
 CARD_FILE = "card.json"
+MODEL_CARD = "model-card.md"
+"""Beside the card where there is one: for people to read."""
 DEFAULT_MODEL = "styleflow@default"
 SCORING_FIELDS = ("size", "sizes", "components", "preprocessing", "calibration")
 """What in a card decides a score, besides the parameters."""

@@ -9,7 +9,7 @@ from styleflow.errors import PackError
 from styleflow.models.sizes import SMALL
 from styleflow.models.weights import write_random_pack
 from styleflow.pack_copies import copy_pack, install_shipped
-from styleflow.packs import Pack, verify_pack
+from styleflow.packs import DEFAULT_MODEL, MODEL_CARD, Catalog, Pack, verify_pack
 
 
 @pytest.fixture
@@ -23,6 +23,33 @@ def test_what_is_shipped_is_installed_once_and_then_kept(shipped: Pack, tmp_path
         (installed,) = install_shipped(tmp_path / "packs")
         assert installed.card == shipped.card
         verify_pack(installed)
+
+
+def test_the_model_card_goes_along(shipped: Pack, tmp_path: Path) -> None:
+    (shipped.directory / MODEL_CARD).write_text("measured")
+
+    (installed,) = install_shipped(tmp_path / "packs")
+
+    assert (installed.directory / MODEL_CARD).read_text() == "measured"
+
+
+def test_the_pack_in_the_repository_is_trained_calibrated_served_by_default_and_small() -> None:
+    pack = Catalog(pack_copies.SHIPPED).resolve(DEFAULT_MODEL)
+
+    verify_pack(pack)
+    assert pack.card.training.trained
+    assert pack.card.calibration is not None
+    assert pack.card.domain
+    assert pack.card.licences
+    assert sum(path.stat().st_size for path in pack_copies.SHIPPED.rglob("*")) <= 25e6
+
+
+def test_the_model_card_in_the_pack_is_that_of_the_documents() -> None:
+    pack = Catalog(pack_copies.SHIPPED).resolve(DEFAULT_MODEL)
+    documents = Path(__file__).parents[1] / "docs"
+
+    assert (pack.directory / MODEL_CARD).read_text() == (documents / "model-card.md").read_text()
+    assert pack.card.weights.sha256 in (documents / "model-card.md").read_text()
 
 
 def test_an_installed_pack_that_was_altered_is_refused(shipped: Pack, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def _load(packs: Path | None, model: str, device: str) -> Detector:
     catalog = Catalog(packs or Settings().packs_directory)
     if not catalog.packs:
         raise ConfigurationError(
-            "There is no weights pack: `styleflow weights init` makes a random one, --packs names another folder."
+            "There is no weights pack: `styleflow weights install` brings the shipped one; --packs names another folder"
         )
     return Detector.load(catalog.resolve(model), device=device)
 

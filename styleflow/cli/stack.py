@@ -161,8 +161,8 @@ def _start_doors(supervisor: Supervisor, place: Place, environment: Mapping[str,
     module = (sys.executable, "-m")
     supervisor.run_once(_program(place, environment, "prepare", (*module, "styleflow.cli.prepare", str(place.home))))
     if not any(Path(environment["STYLEFLOW_PACKS_DIRECTORY"]).glob("*/card.json")):
-        make = (*module, "styleflow.cli.main", "weights", "init")
-        supervisor.run_once(_program(place, environment, "weights", make, ready_seconds=300.0))
+        install = (*module, "styleflow.cli.main", "weights", "install")
+        supervisor.run_once(_program(place, environment, "weights", install))
     listen = ("--host", place.host, "--port", str(place.port), "--no-access-log", "--timeout-graceful-shutdown", "5")
     serve = (*module, "uvicorn", "api.main:create_app", "--factory", *listen)
     supervisor.start(_program(place, environment, "api", serve, is_ready=lambda: _answers(place.url)))

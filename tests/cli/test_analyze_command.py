@@ -74,7 +74,7 @@ def test_a_folder_without_a_pack_says_how_to_make_one(tmp_path: Path) -> None:
     code, _, said = run(SAMPLES / "grid-swiz3n.mpg", "--packs", tmp_path)
 
     assert code == 1
-    assert "styleflow weights init" in said
+    assert "styleflow weights install" in said
 
 
 def test_a_bare_install_is_told_what_to_install(packs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
