@@ -105,17 +105,18 @@ def novelty_table(
     """Fakes by generators that the training split has, and by those that it has not, for every contender."""
     known = [name for name in generators(subjects) if name in learnt]
     new = [name for name in generators(subjects) if name not in learnt]
+    groups = {"learnt from": known, "new": new}
     rows = []
-    for group, names in (("in the training split", known), ("not in it", new)):
+    for group, names in groups.items():
         chosen = [subject for subject in subjects if subject.label == "real" or subject.generator in names]
         for contender in contenders if names else ():
-            cells = discrimination_cells(contender.scores(chosen), sampler)
-            rows.append((f"{group}: {', '.join(names)}", contender.name, *cells))
+            rows.append((group, contender.name, *discrimination_cells(contender.scores(chosen), sampler)))
+    members = "; ".join(f"{group}: {', '.join(names) or 'none'}" for group, names in groups.items())
     return Table(
         key="novelty",
         title="Generators that were there to learn from, and others",
-        note="Fakes of several generators against all real videos; whose fakes the training split has is said by the "
-        "manifest, and holds for networks that were trained on it.",
+        note="Fakes of several generators against all real videos. The manifest says whose fakes the training split "
+        f"has, which holds for networks that were trained on it ({members}).",
         columns=("generators", "detector", *_COUNTS, *DISCRIMINATION),
         rows=tuple(rows),
     )

@@ -93,15 +93,16 @@ def test_generators_of_the_training_split_and_others_are_measured_apart_for_ever
     table = novelty_table(SUBJECTS, [MODEL, CHANCE], {"swap", "never used here"}, SAMPLER)
 
     assert [row[:2] for row in table.rows] == [
-        ("in the training split: swap", "model@1"),
-        ("in the training split: swap", "trivial statistics"),
-        ("not in it: talk", "model@1"),
-        ("not in it: talk", "trivial statistics"),
+        ("learnt from", "model@1"),
+        ("learnt from", "trivial statistics"),
+        ("new", "model@1"),
+        ("new", "trivial statistics"),
     ]
     column = table.columns.index("auc")
     alone = generator_table(SUBJECTS, MODEL, CHANCE, SAMPLER)
     assert [row[column] for row in table.rows[::2]] == [measured(alone, name, "auc") for name in ("swap", "talk")]
-    assert [row[0] for row in novelty_table(SUBJECTS, [MODEL], set(), SAMPLER).rows] == ["not in it: swap, talk"]
+    assert "(learnt from: swap; new: talk)" in table.note
+    assert [row[0] for row in novelty_table(SUBJECTS, [MODEL], set(), SAMPLER).rows] == ["new"]
 
 
 def test_fakes_of_one_person_give_a_number_without_an_interval() -> None:
