@@ -47,6 +47,7 @@ MAY_READ_JOBS = Depends(_with_scope("jobs:read"))
 
 JobsWriter = Annotated[Principal, Depends(_with_scope("jobs:write"))]
 JobsReader = Annotated[Principal, Depends(_with_scope("jobs:read"))]
+BatchesWriter = Annotated[Principal, Depends(_with_scope("batches:write"))]
 EvidenceReader = Annotated[Principal, Depends(_with_scope("evidence:read"))]
 WebhooksManager = Annotated[Principal, Depends(_with_scope("webhooks:manage"))]
 

@@ -148,6 +148,7 @@ def _wanted(filters: JobFilters) -> queries.JobFilters:
         outcome=filters.outcome,
         verdict=filters.verdict,
         lane=filters.lane,
+        batch_id=filters.batch_id,
         client_ref=filters.client_ref,
         tag=tag_of(filters.tag),
         created_after=filters.created_after,

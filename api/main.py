@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Gauge, start_http_server
 from starlette.routing import Route
 
 import styleflow
-from api import events, evidence, health, jobs, models, predict, problems, uploads, webhooks
+from api import batches, events, evidence, health, jobs, models, predict, problems, uploads, webhooks
 from api.backlog_metrics import BacklogCollector
 from api.dependencies import Services
 from api.documented import describe
@@ -36,7 +36,7 @@ from styleflow.storage.bucket import Bucket
 from styleflow.storage.connect import open_bucket
 from styleflow.telemetry import REGISTRY
 
-ROUTERS = (jobs.router, evidence.router, uploads.router, webhooks.router, events.router, models.router)
+ROUTERS = (jobs.router, batches.router, evidence.router, uploads.router, webhooks.router, events.router, models.router)
 UNVERSIONED = (health.router, predict.router)
 """Called by probes and by callers of the original server, who may add to the address what they like."""
 

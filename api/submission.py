@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.dependencies import Services
-from api.schemas.jobs import CreateJob, S3Source, UploadSource, UrlSource, stored_options
+from api.schemas.jobs import Callback, CreateJob, S3Source, UploadSource, UrlSource, stored_options
 from api.upload_rows import completed_upload, upload_source
 from styleflow.errors import (
     InvalidRequest,
@@ -24,10 +24,8 @@ from styleflow.errors import (
 )
 from styleflow.jobs import intake
 from styleflow.jobs.intake import NewJob
+from styleflow.storage.keys import PRIVATE_PREFIXES
 from styleflow.tables import JobRow, UploadRow, WebhookEndpointRow
-
-PRIVATE_PREFIXES = ("uploads/", "evidence/", "sources/", "crops/", "exports/")
-"""Where the service keeps what belongs to its tenants; an `s3` source may not name it."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def record(
     model = body.model or services.settings.default_model
     services.catalog.resolve(model)
     _check_deadline(session, body)
-    _check_callback(session, project_id, body)
+    check_callback(session, project_id, body.callback, "/callback/endpoint_id")
     _hold_upload(session, source)
     intake.admit(session, services.settings.max_queued_jobs)
     return intake.submit(
@@ -138,14 +136,15 @@ def _check_deadline(session: Session, body: CreateJob) -> None:
         raise field_problem("/deadline", "must lie in the future")
 
 
-def _check_callback(session: Session, project_id: str, body: CreateJob) -> None:
-    if body.callback is None:
+def check_callback(session: Session, project_id: str, callback: Callback | None, pointer: str) -> None:
+    """Raises InvalidRequest unless it is an active endpoint of the project, or none."""
+    if callback is None:
         return
-    row = session.get(WebhookEndpointRow, body.callback.endpoint_id)
+    row = session.get(WebhookEndpointRow, callback.endpoint_id)
     if row is None or row.project_id != project_id or row.deleted_at is not None:
-        raise field_problem("/callback/endpoint_id", "names no webhook endpoint of this project")
+        raise field_problem(pointer, "names no webhook endpoint of this project")
     if row.state != "active":
-        raise field_problem("/callback/endpoint_id", "names an endpoint that is disabled")
+        raise field_problem(pointer, "names an endpoint that is disabled")
 
 
 def _hold_upload(session: Session, source: Mapping[str, Any]) -> None:

@@ -59,6 +59,7 @@ class Settings(BaseSettings):
     rescue_seconds: float = 5.0
     poll_seconds: float = 15.0
     idempotency_hours: float = 168.0
+    batch_in_flight: int = 500
 
     # the worker
     device: str = "auto"

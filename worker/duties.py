@@ -1,12 +1,15 @@
 """`python -m worker.duties`: the light worker. Recurring duties, on PostgreSQL's clock, without torch.
 
-One process at a time is in charge of dispatch and rescue, and one of retention (advisory locks), so they go on when
-Redis is down. Webhook deliveries are claimed row by row and run in every light worker.
+One process at a time is in charge of dispatch and rescue, one of feeding batches, and one of retention (advisory
+locks), so they go on when Redis is down. Webhook deliveries and the expansion of batches are claimed row by row and run
+in every light worker.
 """
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -21,18 +24,21 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from styleflow.api_keys import SecretBox
+from styleflow.batches.expansion import Expander
+from styleflow.batches.feeding import Feeder
+from styleflow.batches.tending import tend_once
 from styleflow.broker import Broker
 from styleflow.database import DISPATCH_CHANNEL, JOB_CHANNEL, Database
 from styleflow.errors import StyleFlowError
-from styleflow.jobs import dispatch, orphans, rescue, retention
+from styleflow.jobs import batch_counts, dispatch, orphans, rescue, retention
 from styleflow.logging import configure_logging
 from styleflow.settings import Settings
 from styleflow.webhooks import delivery
-from worker.installation import egress, own_bucket
+from worker.installation import batch_shelves, egress, own_bucket
 
 log = structlog.get_logger(__name__)
 
-LEADER_LOCK, HOUSE_LOCK = 727_002, 727_004
+LEADER_LOCK, HOUSE_LOCK, BATCH_LOCK = 727_002, 727_004, 727_005
 LEADER_IDLE_SECONDS = 15.0
 """PostgreSQL ends the session of a leader that says nothing for so long: a frozen one must not keep the lock."""
 TROUBLE = (DBAPIError, PoolTimeout, psycopg.Error, StyleFlowError, InvalidToken, OSError)
@@ -81,6 +87,26 @@ def led_duties(settings: Settings, database: Database) -> list[Duty]:
     ]
 
 
+def batch_duties(settings: Settings, database: Database) -> list[Duty]:
+    """What batches wait for, once their items are listed. A thread and a lock of its own: dispatch must not wait."""
+    feeder = Feeder(
+        database=database,
+        max_queued=settings.max_queued_jobs,
+        max_attempts=settings.max_attempts,
+        keep_days=settings.results_days,
+    )
+
+    def folded() -> int:
+        with database.transaction() as session:
+            return batch_counts.fold(session)
+
+    return [
+        Duty("feed batches", 1.0, feeder.feed_once),
+        Duty("tend batches", 1.0, lambda: tend_once(database)),
+        Duty("fold counts", 5.0, folded),
+    ]
+
+
 def house_duties(settings: Settings, database: Database) -> list[Duty]:
     """What nobody waits for: it talks to the bucket, which may be slow, so it has a thread and a lock of its own."""
     bucket = own_bucket(settings)
@@ -101,6 +127,21 @@ def house_duties(settings: Settings, database: Database) -> list[Duty]:
 def lead(settings: Settings, database: Database, stopping: threading.Event) -> None:
     """Dispatch and rescue, in one process at a time."""
     _in_charge(LEADER_LOCK, led_duties(settings, database), database, stopping)
+
+
+def feed(settings: Settings, database: Database, stopping: threading.Event) -> None:
+    """Feed and tend batches, in one process at a time."""
+    _in_charge(BATCH_LOCK, batch_duties(settings, database), database, stopping)
+
+
+def expand(settings: Settings, database: Database, stopping: threading.Event) -> None:
+    """List the items of batches, wherever their lists are; each batch is leased."""
+    shelves = batch_shelves(settings, own_bucket(settings), egress(settings))
+    expander = Expander(database=database, shelves=shelves, owner=f"{socket.gethostname()}/{os.getpid()}")
+    duty = Duty("expansion", 1.0, expander.expand_once)
+    while not stopping.is_set():
+        if not duty.tick():
+            stopping.wait(0.5)
 
 
 def keep_house(settings: Settings, database: Database, stopping: threading.Event) -> None:
@@ -195,9 +236,9 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     database = Database(
-        settings.database_url, pool_size=4 + settings.webhook_concurrency, application="styleflow-duties"
+        settings.database_url, pool_size=6 + settings.webhook_concurrency, application="styleflow-duties"
     )
-    code = run_until_stopped([lead, keep_house, deliver], settings, database, stopping)
+    code = run_until_stopped([lead, feed, expand, keep_house, deliver], settings, database, stopping)
     database.close()
     return code
 

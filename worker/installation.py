@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from styleflow.batches.items import Rules
+from styleflow.batches.listing import Shelves
 from styleflow.egress import Egress, EgressPolicy
+from styleflow.errors import SourceNotAllowed
 from styleflow.settings import Settings
 from styleflow.storage.bucket import Bucket
 from styleflow.storage.connect import open_bucket
@@ -32,6 +35,21 @@ def sources(settings: Settings, bucket: Bucket) -> Sources:
         egress=egress(settings),
         max_bytes=settings.max_media_bytes,
     )
+
+
+def batch_shelves(settings: Settings, own: Bucket, outside: Egress) -> Shelves:
+    """The service's own bucket and the allowed other ones, and what an item of a batch may name."""
+
+    def check_bucket(name: str) -> None:
+        if name != own.name and name not in settings.source_buckets:
+            raise SourceNotAllowed("This bucket is not on the allow-list.")
+
+    def bucket_named(name: str) -> Bucket:
+        check_bucket(name)
+        return own if name == own.name else _bucket(settings, f"s3://{name}")
+
+    rules = Rules(check_bucket=check_bucket, check_url=outside.check_url, own_bucket=own.name)
+    return Shelves(bucket_named=bucket_named, rules=rules)
 
 
 def _bucket(settings: Settings, url: str) -> Bucket:

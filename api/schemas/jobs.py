@@ -33,7 +33,7 @@ Tag = Annotated[Text, StringConstraints(max_length=256)]
 TagName = Annotated[Text, StringConstraints(min_length=1, max_length=64, pattern=r"^[^:\x00]+$")]
 
 
-def _small(value: dict[str, Any]) -> dict[str, Any]:
+def small(value: dict[str, Any]) -> dict[str, Any]:
     """Raises ValueError for what does not fit into a row, is nested too deeply to be read back, or is no JSON."""
     if _is_deeper(value, MAX_METADATA_DEPTH):
         raise ValueError(f"must be nested at most {MAX_METADATA_DEPTH} deep")
@@ -156,7 +156,7 @@ class CreateJob(RequestBody):
     options: Options = Options()
     client_ref: Annotated[Text, StringConstraints(min_length=1, max_length=256)] | None = None
     tags: Annotated[dict[TagName, Tag], Field(max_length=MAX_TAGS)] = Field(default_factory=dict)
-    metadata: Annotated[dict[str, Any], AfterValidator(_small)] = Field(default_factory=dict)
+    metadata: Annotated[dict[str, Any], AfterValidator(small)] = Field(default_factory=dict)
     callback: Callback | None = None
     deadline: Moment | None = None
 
@@ -168,6 +168,7 @@ class JobFilters(RequestBody):
     outcome: Outcome | None = None
     verdict: Verdict | None = None
     lane: Lane | None = None
+    batch_id: Id | None = None
     client_ref: Annotated[Text, StringConstraints(max_length=256)] | None = None
     tag: Annotated[Text, StringConstraints(max_length=321, pattern=r"^[^:]+:")] | None = Field(
         default=None, description="`key:value`"
@@ -245,6 +246,7 @@ class Job(ResponseBody):
     cancel_requested: bool
     error: JobFailure | None
     parent_job_id: str | None
+    batch_id: str | None
     callback: dict[str, Any] | None
     client_ref: str | None
     tags: dict[str, str]
@@ -343,6 +345,7 @@ JOB_EXAMPLE: dict[str, Any] = Job(
     cancel_requested=False,
     error=None,
     parent_job_id=None,
+    batch_id=None,
     callback=None,
     client_ref="post-991",
     tags={"queue": "politics"},

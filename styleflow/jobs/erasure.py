@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from styleflow.jobs.idempotency import forget_answers
 from styleflow.jobs.transitions import clock
 from styleflow.storage.keys import report_key
-from styleflow.tables import AttemptRow, DeliveryRow, EventRow, JobRow, ResultRow, TrackRow, UploadRow
+from styleflow.tables import AttemptRow, BatchItemRow, DeliveryRow, EventRow, JobRow, ResultRow, TrackRow, UploadRow
 
 
 def erase_finished(session: Session, job: JobRow) -> list[str]:
@@ -31,6 +31,7 @@ def erase_finished(session: Session, job: JobRow) -> list[str]:
     session.execute(delete(TrackRow).where(TrackRow.job_id == job.id))
     session.execute(delete(AttemptRow).where(AttemptRow.job_id == job.id))
     blank_events(session, session.scalars(select(EventRow.id).where(EventRow.job_id == job.id)).all())
+    _blank_item(session, job)
     _blank(job)
     job.erased_at = clock(session)
     job.row_version += 1
@@ -69,6 +70,18 @@ def _blank(job: JobRow) -> None:
     job.outcome = job.reason = job.verdict = None
     job.score = job.probability = None
     job.media = job.pipeline = job.error = None
+
+
+def _blank_item(session: Session, job: JobRow) -> None:
+    """The line of a batch that named the video. Its digest goes too: an address could be guessed from it."""
+    if job.batch_id is not None:
+        session.execute(
+            update(BatchItemRow)
+            .where(BatchItemRow.batch_id == job.batch_id, BatchItemRow.position == job.batch_position)
+            .where(BatchItemRow.job_id == job.id)
+            .values(item={}, identity=None)
+            .execution_options(synchronize_session=False)
+        )
 
 
 def _own_upload(session: Session, job: JobRow) -> UploadRow | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,9 +13,9 @@ from sqlalchemy.orm import Session
 from styleflow.errors import BacklogFull, Erased, NotRetryable
 from styleflow.ids import new_id
 from styleflow.jobs.state import TERMINAL, JobState, Lane
-from styleflow.jobs.transitions import clock, ring
+from styleflow.jobs.transitions import clock, ring_all
 from styleflow.tables import JobRow
-from styleflow.webhooks.announce import announce
+from styleflow.webhooks.announce import announce_all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,8 @@ class NewJob:
     """With time zone. A job that nobody claimed until then expires."""
     request_id: str | None = None
     parent_job_id: str | None = None
+    batch_id: str | None = None
+    batch_position: int | None = None
     max_attempts: int
     expires_in_days: float
     """How long the job and its result are kept, from now."""
@@ -41,8 +44,22 @@ class NewJob:
 
 def submit(session: Session, new: NewJob) -> JobRow:
     """Record a job in `queued` with its nudge and the event `job.queued`; dispatch is woken at commit."""
+    return submit_all(session, [new])[0]
+
+
+def submit_all(session: Session, wanted: Sequence[NewJob]) -> list[JobRow]:
+    """`submit` for several jobs of one project, in a handful of statements. In the order in which they were given."""
     moment = clock(session)
-    job = JobRow(
+    jobs = [_queued(new, moment) for new in wanted]
+    session.add_all(jobs)
+    session.flush()
+    ring_all(session, jobs)
+    announce_all(session, jobs, "job.queued")
+    return jobs
+
+
+def _queued(new: NewJob, moment: datetime) -> JobRow:
+    return JobRow(
         id=new_id("job"),
         project_id=new.project_id,
         parent_job_id=new.parent_job_id,
@@ -50,6 +67,8 @@ def submit(session: Session, new: NewJob) -> JobRow:
         lane=Lane(new.lane),
         run_at=moment,
         deadline=new.deadline,
+        batch_id=new.batch_id,
+        batch_position=new.batch_position,
         source=new.source,
         model=new.model,
         options=new.options,
@@ -68,11 +87,6 @@ def submit(session: Session, new: NewJob) -> JobRow:
         created_at=moment,
         expires_at=moment + timedelta(days=new.expires_in_days),
     )
-    session.add(job)
-    session.flush()
-    ring(session, job)
-    announce(session, job, "job.queued")
-    return job
 
 
 def retry_of(session: Session, job: JobRow, *, request_id: str | None = None) -> JobRow:

@@ -44,6 +44,7 @@ class JobFilters:
     outcome: str | None = None
     verdict: str | None = None
     lane: str | None = None
+    batch_id: str | None = None
     client_ref: str | None = None
     tag: tuple[str, str] | None = None
     created_after: datetime | None = None
@@ -168,6 +169,7 @@ def _conditions(filters: JobFilters) -> list[ColumnElement[bool]]:
         JobRow.outcome: filters.outcome,
         JobRow.verdict: filters.verdict,
         JobRow.lane: filters.lane,
+        JobRow.batch_id: filters.batch_id,
         JobRow.client_ref: filters.client_ref,
     }
     conditions: list[ColumnElement[bool]] = [column == value for column, value in exact.items() if value is not None]

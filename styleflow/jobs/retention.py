@@ -17,7 +17,17 @@ from sqlalchemy.orm import Session
 from styleflow.jobs.erasure import blank_events, evidence_keys
 from styleflow.jobs.idempotency import forget_answers
 from styleflow.jobs.state import TERMINAL
-from styleflow.tables import DeliveryRow, EventRow, JobRow, ResultRow, TrackRow, UploadRow
+from styleflow.tables import (
+    BatchDeltaRow,
+    BatchItemRow,
+    BatchRow,
+    DeliveryRow,
+    EventRow,
+    JobRow,
+    ResultRow,
+    TrackRow,
+    UploadRow,
+)
 
 BATCH = 500
 LONGEST_DELIVERY_DAYS = 14.0
@@ -109,6 +119,26 @@ def _jobs(session: Session, keep: Keep, delete_objects: DeleteObjects, limit: in
     return len(jobs)
 
 
+def _batches(session: Session, keep: Keep, delete_objects: DeleteObjects, limit: int) -> int:
+    """Finished batches past their `expires_at`, items first. Their jobs go when their own time has come."""
+    stale = select(BatchRow.id).where(BatchRow.finished_at.is_not(None), BatchRow.expires_at < func.now())
+    batch_id = session.scalar(stale.order_by(BatchRow.expires_at).limit(1).with_for_update(skip_locked=True))
+    if batch_id is None:
+        return 0
+    some = select(BatchItemRow.position).where(BatchItemRow.batch_id == batch_id).limit(limit)
+    gone = session.scalars(
+        delete(BatchItemRow)
+        .where(BatchItemRow.batch_id == batch_id, BatchItemRow.position.in_(some))
+        .returning(BatchItemRow.position)
+        .execution_options(synchronize_session=False)
+    ).all()
+    if not gone:
+        forget_answers(session, [batch_id])
+        session.execute(delete(BatchDeltaRow).where(BatchDeltaRow.batch_id == batch_id))
+        session.execute(delete(BatchRow).where(BatchRow.id == batch_id))
+    return max(1, len(gone))
+
+
 def _events(session: Session, keep: Keep, delete_objects: DeleteObjects, limit: int) -> int:
     """Old events with their deliveries, but none that is still promised to someone.
 
@@ -159,6 +189,7 @@ KINDS: Mapping[str, Sweep] = MappingProxyType(
         "uploads": _uploads,
         "frames": _frames,
         "jobs": _jobs,
+        "batches": _batches,
         "events": _events,
         "erased_events": _erased_events,
         "answers": _answers,

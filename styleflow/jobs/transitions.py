@@ -5,6 +5,7 @@ Every function here expects a row that this transaction has locked, so that nobo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from styleflow.database import DISPATCH_CHANNEL, JOB_CHANNEL
 from styleflow.errors import DeadlineExceeded, LeaseLost, Poison, StyleFlowError, WorkerLost
+from styleflow.jobs.batch_counts import tell_batch
 from styleflow.jobs.state import TERMINAL, JobEvent, JobState, Standing, advance, after_loss, is_poison
 from styleflow.tables import AttemptRow, JobRow, OutboxRow
 from styleflow.webhooks.announce import announce
@@ -52,6 +54,7 @@ def standing(job: JobRow, moment: datetime) -> Standing:
 def start(session: Session, job: JobRow, *, worker: str, lease_seconds: float) -> None:
     """queued → running: one attempt and one token more, a lease, and the nudge is answered."""
     moment = clock(session)
+    tell_batch(session, job, JobState.RUNNING)
     job.state = advance(JobState(job.state), JobEvent.CLAIM)
     job.attempt += 1
     job.lease_token += 1
@@ -71,6 +74,7 @@ def finish(session: Session, job: JobRow, event: JobEvent, *, error: StyleFlowEr
     if state not in TERMINAL:
         raise ValueError(f"{event} does not finish a job")
     _close_attempt(session, job, ended=state, error=error)
+    tell_batch(session, job, state)
     job.state = state
     job.finished_at = clock(session)
     job.error = None if error is None else error_value(error)
@@ -88,6 +92,7 @@ def requeue(
     ended = {JobEvent.RETRY: "retried", JobEvent.RELEASE: "released", JobEvent.LOSE: "lost"}[event]
     state = advance(JobState(job.state), event)
     _close_attempt(session, job, ended=ended, error=error)
+    tell_batch(session, job, state)
     job.state = state
     job.run_at = clock(session) + timedelta(seconds=delay_seconds)
     job.progress = {}
@@ -119,14 +124,23 @@ def drop(session: Session, job: JobRow, event: JobEvent) -> JobState:
 
 def ring(session: Session, job: JobRow) -> None:
     """Leave a nudge that dispatch publishes when the job is due, and wake dispatch at commit."""
-    fresh = insert(OutboxRow).values(job_id=job.id, lane=job.lane, run_at=job.run_at)
+    ring_all(session, [job])
+
+
+def ring_all(session: Session, jobs: Sequence[JobRow]) -> None:
+    """`ring` for several jobs."""
+    nudges = [{"job_id": job.id, "lane": job.lane, "run_at": job.run_at} for job in jobs]
+    if not nudges:
+        return
+    fresh = insert(OutboxRow).values(nudges)
     session.execute(
         fresh.on_conflict_do_update(
             index_elements=[OutboxRow.job_id],
             set_={"lane": fresh.excluded.lane, "run_at": fresh.excluded.run_at, "published_at": None},
         )
     )
-    _notify(session, DISPATCH_CHANNEL, job.lane)
+    for lane in {job.lane for job in jobs}:
+        _notify(session, DISPATCH_CHANNEL, lane)
 
 
 def error_value(error: StyleFlowError) -> dict[str, Any]:

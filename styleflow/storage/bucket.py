@@ -55,9 +55,10 @@ class Bucket(Protocol):
         ...
 
     def open(
-        self, key: str, *, if_match: str | None = None, version_id: str | None = None
+        self, key: str, *, if_match: str | None = None, version_id: str | None = None, start: int = 0
     ) -> AbstractContextManager[Iterator[bytes]]:
-        """Chunks of at most CHUNK_BYTES, in order, of one and the same version of the object.
+        """Chunks of at most CHUNK_BYTES, in order, of one and the same version of the object, from byte `start` on;
+        none when the object ends before.
 
         Raises SourceNotFound, and SourceChanged when the object's etag is not `if_match`.
         """
@@ -74,6 +75,10 @@ class Bucket(Protocol):
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """Every object whose key starts with the text `prefix`, in no promised order."""
+        ...
+
+    def list_after(self, prefix: str, after: str | None) -> Iterator[StoredObject]:
+        """`list` in order of the keys' UTF-8 bytes, beginning behind the key `after`, which need not be there."""
         ...
 
     def presign_put(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from styleflow.errors import InvalidRequest
 
 MAX_KEY_BYTES = 1024
+PRIVATE_PREFIXES = ("uploads/", "evidence/", "sources/", "crops/", "exports/")
+"""Where the service keeps what belongs to its tenants; an `s3` source may not name it."""
 _MAX_SEGMENT_BYTES = 200
 
 

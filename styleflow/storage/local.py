@@ -52,11 +52,12 @@ class LocalBucket:
 
     @contextmanager
     def open(
-        self, key: str, *, if_match: str | None = None, version_id: str | None = None
+        self, key: str, *, if_match: str | None = None, version_id: str | None = None, start: int = 0
     ) -> Iterator[Iterator[bytes]]:
         with self._file(key, version_id) as file:
             if if_match is not None and _facts(file).etag != if_match:
                 raise SourceChanged
+            file.seek(start)
             yield _chunks(file)
 
     def put(self, key: str, data: bytes | Path, content_type: str, if_absent: bool = False) -> ObjectFacts:
@@ -91,6 +92,12 @@ class LocalBucket:
                 key = found.relative_to(self._root).as_posix()
                 if key.startswith(prefix) and (line := _line(found, key)) is not None:
                     yield line
+
+    def list_after(self, prefix: str, after: str | None) -> Iterator[StoredObject]:
+        behind = b"" if after is None else after.encode()
+        # A folder has no order of its own, so all names are held at once: what fits on one machine fits here.
+        found = [line for line in self.list(prefix) if line.key.encode(errors="surrogateescape") > behind]
+        yield from sorted(found, key=lambda line: line.key.encode(errors="surrogateescape"))
 
     def presign_put(
         self, key: str, size_bytes: int, sha256: str | None, content_type: str, seconds: int

@@ -66,14 +66,21 @@ class S3Bucket:
 
     @contextmanager
     def open(
-        self, key: str, *, if_match: str | None = None, version_id: str | None = None
+        self, key: str, *, if_match: str | None = None, version_id: str | None = None, start: int = 0
     ) -> Iterator[Iterator[bytes]]:
         wanted: dict[str, Any] = {"Bucket": self._name, "Key": _plain(key), **_version(version_id)}
         match: dict[str, Any] = {} if if_match is None else {"IfMatch": if_match}
-        with _translated():
-            first = self._client.get_object(**wanted, **match)
+        part: dict[str, Any] = {} if start == 0 else {"Range": f"bytes={start}-"}
+        try:
+            with _translated():
+                first = self._client.get_object(**wanted, **match, **part)
+        except _BehindTheEnd:
+            yield iter(())
+            return
         # From here on only the version that was met, also when a broken connection makes us ask again.
-        reading = _Reading(self._client, {**wanted, "IfMatch": first["ETag"]}, first["Body"], first["ContentLength"])
+        reading = _Reading(
+            self._client, {**wanted, "IfMatch": first["ETag"]}, first["Body"], start, first["ContentLength"]
+        )
         try:
             yield reading.chunks()
         finally:
@@ -116,8 +123,14 @@ class S3Bucket:
                 raise StorageUnavailable(f"the object store did not delete {len(errors)} of {len(batch)} objects")
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
+        return self.list_after(prefix, None)
+
+    def list_after(self, prefix: str, after: str | None) -> Iterator[StoredObject]:
+        # S3 lists in order of the keys' UTF-8 bytes.
+        behind: dict[str, Any] = {} if after is None else {"StartAfter": after}
+        pages = self._client.get_paginator("list_objects_v2")
         with _translated():
-            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix):
+            for page in pages.paginate(Bucket=self._name, Prefix=prefix, **behind):
                 for found in page.get("Contents", []):
                     yield StoredObject(
                         key=found["Key"], size_bytes=found["Size"], modified_at=found["LastModified"].astimezone(UTC)
@@ -149,18 +162,23 @@ class S3Bucket:
             return self._client.head_object(Bucket=self._name, Key=key)["Metadata"].get(_DIGEST)
 
 
+class _BehindTheEnd(StorageUnavailable):
+    """The object has fewer bytes than the one that was asked for first."""
+
+
 class _Reading:
     """One object being read; a broken connection is taken up where it broke, with the same etag."""
 
-    def __init__(self, client: S3Client, request: dict[str, Any], body: StreamingBody, size_bytes: int) -> None:
+    def __init__(self, client: S3Client, request: dict[str, Any], body: StreamingBody, start: int, length: int) -> None:
         self.body = body
         self._client = client
         self._request = request
-        self._size = size_bytes
+        self._start = start
+        self._end = start + length
 
     def chunks(self) -> Iterator[bytes]:
-        offset, resumes = 0, 0
-        while offset < self._size:
+        offset, resumes = self._start, 0
+        while offset < self._end:
             try:
                 while chunk := self.body.read(CHUNK_BYTES):
                     offset += len(chunk)
@@ -173,7 +191,7 @@ class _Reading:
 
     def _resume(self, offset: int) -> None:
         self.body.close()
-        if offset < self._size:
+        if offset < self._end:
             with _translated():
                 self.body = self._client.get_object(**self._request, Range=f"bytes={offset}-")["Body"]
 
@@ -236,6 +254,8 @@ def _refusal(error: ClientError) -> SourceNotFound | SourceForbidden | SourceCha
     code = error.response.get("Error", {}).get("Code", "")
     if code == "SlowDown" or status >= 500 or status in (408, 429):
         return StorageUnavailable()
+    if status == 416 or code == "InvalidRange":
+        return _BehindTheEnd()
     if status == 412 or code == "PreconditionFailed":
         return SourceChanged()
     if status == 404 or code in ("NoSuchVersion", "InvalidArgument"):  # a made-up version id is an invalid argument

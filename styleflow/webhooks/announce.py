@@ -1,9 +1,9 @@
-"""An event of a job, and its deliveries, written in the transaction that changes the job."""
+"""An event of a job or a batch, and its deliveries, written in the transaction that changes it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,10 +11,12 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from styleflow.ids import new_id
-from styleflow.tables import DeliveryRow, EventRow, JobRow, WebhookEndpointRow
+from styleflow.tables import BatchRow, DeliveryRow, EventRow, JobRow, WebhookEndpointRow
 
 TERMINAL_TYPES = frozenset({"job.succeeded", "job.failed", "job.canceled", "job.expired"})
-TYPES = TERMINAL_TYPES | {"job.queued", "job.running"}
+JOB_TYPES = TERMINAL_TYPES | {"job.queued", "job.running"}
+BATCH_COMPLETED = "batch.completed"
+TYPES = JOB_TYPES | {BATCH_COMPLETED}
 MAX_BODY_BYTES = 8192
 _MAX_ERROR_CHARACTERS = 500
 
@@ -22,37 +24,51 @@ _MAX_ERROR_CHARACTERS = 500
 def announce(session: Session, job: JobRow, type: str) -> EventRow:
     """Write the event and one pending delivery per endpoint that wants it. The caller holds the job's row lock.
 
-    `type` is one of TYPES. A second terminal event of the same job is refused by the database (IntegrityError).
+    `type` is one of JOB_TYPES. A second terminal event of the same job is refused by the database (IntegrityError).
     """
-    job.event_sequence += 1
-    moment = session.execute(select(func.now())).scalar_one()
-    event = EventRow(
-        id=new_id("evt"),
-        project_id=job.project_id,
-        job_id=job.id,
-        type=type,
-        sequence=job.event_sequence,
-        terminal=type in TERMINAL_TYPES,
-        body=event_body(job, type, moment),
-        created_at=moment,
-    )
-    session.add(event)
-    session.flush()
-    session.add_all(
-        DeliveryRow(
-            id=new_id("dlv"),
-            project_id=job.project_id,
-            endpoint_id=endpoint,
-            event_id=event.id,
-            state="pending",
-            attempt=0,
-            next_attempt_at=moment,
-            created_at=moment,
-        )
-        for endpoint in _recipients(session, job, type)
-    )
-    session.flush()
+    return announce_all(session, [job], type)[0]
+
+
+def announce_all(session: Session, jobs: Sequence[JobRow], type: str) -> list[EventRow]:
+    """`announce` for several jobs of one project, in a handful of statements."""
+    if not jobs:
+        return []
+    moment = _clock(session)
+    events = []
+    for job in jobs:
+        job.event_sequence += 1
+        body = event_body(job, type, moment)
+        events.append(_event(job.project_id, job.id, type, job.event_sequence, body, moment))
+    endpoints = _active_endpoints(session, jobs[0].project_id)
+    callbacks = [job.callback_endpoint_id if type in TERMINAL_TYPES else None for job in jobs]
+    _send(session, events, callbacks, endpoints)
+    return events
+
+
+def announce_batch(session: Session, batch: BatchRow, counts: Mapping[str, int]) -> EventRow:
+    """Write `batch.completed` and its deliveries. The caller holds the batch's row lock."""
+    batch.event_sequence += 1
+    moment = _clock(session)
+    body = batch_body(batch, counts, moment)
+    event = _event(batch.project_id, None, BATCH_COMPLETED, batch.event_sequence, body, moment)
+    callback = batch.template.get("callback_endpoint_id")
+    _send(session, [event], [callback], _active_endpoints(session, batch.project_id))
     return event
+
+
+def batch_body(batch: BatchRow, counts: Mapping[str, int], moment: datetime) -> str:
+    """The JSON text of `batch.completed`: how the batch ended, and how many of its items did how."""
+    data = {
+        "batch_id": batch.id,
+        "name": batch.name,
+        "state": batch.state,
+        "counts": dict(counts),
+        "error": _short(batch.error),
+        "sequence": batch.event_sequence,
+        "links": {"self": f"/v1/batches/{batch.id}", "errors": f"/v1/batches/{batch.id}/errors"},
+        "finished_at": None if batch.finished_at is None else _timestamp(batch.finished_at),
+    }
+    return _json({"type": BATCH_COMPLETED, "timestamp": _timestamp(moment), "data": data})
 
 
 def wants(patterns: Iterable[str], type: str) -> bool:
@@ -104,16 +120,58 @@ def _timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _recipients(session: Session, job: JobRow, type: str) -> list[str]:
-    """Active endpoints of the project that subscribed, and the job's own callback for a terminal event; each once."""
+def _clock(session: Session) -> datetime:
+    return session.execute(select(func.now())).scalar_one()
+
+
+def _event(project_id: str, job_id: str | None, type: str, sequence: int, body: str, moment: datetime) -> EventRow:
+    return EventRow(
+        id=new_id("evt"),
+        project_id=project_id,
+        job_id=job_id,
+        type=type,
+        sequence=sequence,
+        terminal=type in TERMINAL_TYPES,
+        body=body,
+        created_at=moment,
+    )
+
+
+def _send(
+    session: Session,
+    events: Sequence[EventRow],
+    callbacks: Sequence[str | None],
+    endpoints: Sequence[tuple[str, list[str]]],
+) -> None:
+    """Each event to the endpoints that subscribed to it and to its own callback; to each of them once."""
+    session.add_all(events)
+    session.flush()
+    session.add_all(
+        DeliveryRow(
+            id=new_id("dlv"),
+            project_id=event.project_id,
+            endpoint_id=identity,
+            event_id=event.id,
+            state="pending",
+            attempt=0,
+            next_attempt_at=event.created_at,
+            created_at=event.created_at,
+        )
+        for event, callback in zip(events, callbacks, strict=True)
+        for identity, patterns in endpoints
+        if identity == callback or wants(patterns, event.type)
+    )
+    session.flush()
+
+
+def _active_endpoints(session: Session, project_id: str) -> list[tuple[str, list[str]]]:
     rows = session.execute(
         select(WebhookEndpointRow.id, WebhookEndpointRow.events)
         .where(
-            WebhookEndpointRow.project_id == job.project_id,
+            WebhookEndpointRow.project_id == project_id,
             WebhookEndpointRow.state == "active",
             WebhookEndpointRow.deleted_at.is_(None),
         )
         .order_by(WebhookEndpointRow.id)
     )
-    called_back = job.callback_endpoint_id if type in TERMINAL_TYPES else None
-    return [identity for identity, events in rows if identity == called_back or wants(events, type)]
+    return [(identity, patterns) for identity, patterns in rows]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from api.main import create_app
+from api.schemas import batches
 from styleflow.errors import ConfigurationError
 from styleflow.settings import Settings
 from tests.api.conftest import SECRET, Running
@@ -103,6 +104,11 @@ def test_the_examples_of_a_job_are_accepted_by_its_body(description: dict[str, A
 
     for example in CREATE_EXAMPLES.values():
         CreateJob.model_validate_json(json.dumps(example["value"]))
+
+
+def test_the_examples_of_a_batch_are_accepted_by_its_body() -> None:
+    for example in batches.CREATE_EXAMPLES.values():
+        batches.CreateBatch.model_validate_json(json.dumps(example["value"]))
 
 
 def test_the_server_is_named_by_its_public_address(api_settings: Callable[..., Settings]) -> None:

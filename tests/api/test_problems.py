@@ -37,6 +37,13 @@ ID_ROUTES = [
     ("GET", "/v1/jobs/{job}/tracks/trk_1"),
     ("GET", "/v1/jobs/{job}/frames"),
     ("GET", "/v1/jobs/{job}/report"),
+    ("GET", "/v1/batches/{batch}"),
+    ("GET", "/v1/batches/{batch}/items"),
+    ("GET", "/v1/batches/{batch}/errors"),
+    ("POST", "/v1/batches/{batch}:pause"),
+    ("POST", "/v1/batches/{batch}:resume"),
+    ("POST", "/v1/batches/{batch}:cancel"),
+    ("POST", "/v1/batches/{batch}:retry-failed"),
     ("GET", "/v1/uploads/{upload}"),
     ("POST", "/v1/uploads/{upload}:complete"),
     ("DELETE", "/v1/uploads/{upload}"),
@@ -134,9 +141,15 @@ def test_a_method_that_is_not_taken_is_told_which_are(client: httpx.Client, path
 
 
 def test_an_unknown_query_parameter_is_refused_on_every_versioned_route(tenant: Tenant) -> None:
-    ids = {"job": "x", "upload": "x", "endpoint": "x", "delivery": "x"}
+    ids = {"job": "x", "batch": "x", "upload": "x", "endpoint": "x", "delivery": "x"}
     routes = [(method, template.format(**ids)) for method, template in ID_ROUTES]
-    routes += [("GET", "/v1/models"), ("GET", "/v1/limits"), ("GET", "/v1/events"), ("GET", "/v1/webhook-endpoints")]
+    routes += [
+        ("GET", "/v1/models"),
+        ("GET", "/v1/batches"),
+        ("GET", "/v1/limits"),
+        ("GET", "/v1/events"),
+        ("GET", "/v1/webhook-endpoints"),
+    ]
     for method, path in routes:
         answer = tenant.client.request(method, f"{path}?stat~e=1", json={} if method == "PATCH" else None)
         problem = assert_problem(answer, 422, "invalid_request")
@@ -233,6 +246,15 @@ SCOPE_OF = [
     ("jobs:read", "GET", "/v1/limits"),
     ("jobs:read", "GET", "/v1/events"),
     ("jobs:read", "GET", "/v1/uploads/x"),
+    ("jobs:read", "GET", "/v1/batches"),
+    ("jobs:read", "GET", "/v1/batches/x"),
+    ("jobs:read", "GET", "/v1/batches/x/items"),
+    ("jobs:read", "GET", "/v1/batches/x/errors"),
+    ("batches:write", "POST", "/v1/batches"),
+    ("batches:write", "POST", "/v1/batches/x:pause"),
+    ("batches:write", "POST", "/v1/batches/x:resume"),
+    ("batches:write", "POST", "/v1/batches/x:cancel"),
+    ("batches:write", "POST", "/v1/batches/x:retry-failed"),
     ("evidence:read", "GET", "/v1/jobs/x/tracks"),
     ("evidence:read", "GET", "/v1/jobs/x/tracks/y"),
     ("evidence:read", "GET", "/v1/jobs/x/frames"),
@@ -259,7 +281,7 @@ SCOPE_OF = [
 
 
 def test_each_call_needs_its_scope_and_no_other_scope_will_do(office: Office) -> None:
-    scopes = ("jobs:read", "jobs:write", "evidence:read", "webhooks:manage")
+    scopes = ("jobs:read", "jobs:write", "batches:write", "evidence:read", "webhooks:manage")
     for needed in scopes:
         tenant = office.tenant(scopes=tuple(scope for scope in scopes if scope != needed))
         for scope, method, path in SCOPE_OF:
@@ -284,9 +306,11 @@ def test_ids_of_another_project_are_not_found_on_any_route(office: Office) -> No
     job = owner.post_job()["id"]
     owner.succeed(job)
     upload = owner.client.post("/v1/uploads", json={"filename": "a.mp4", "size_bytes": 3}).json()["id"]
+    listed = {"name": "b", "source": {"type": "inline", "items": [{"source": URL}]}}
+    batch = owner.client.post("/v1/batches", json=listed, **key("b")).json()["id"]
     endpoint = owner.client.post("/v1/webhook-endpoints", json={"url": "https://a.example.org/"}).json()["id"]
     delivery = owner.client.post(f"/v1/webhook-endpoints/{endpoint}:ping").json()["id"]
-    ids = {"job": job, "upload": upload, "endpoint": endpoint, "delivery": delivery}
+    ids = {"job": job, "batch": batch, "upload": upload, "endpoint": endpoint, "delivery": delivery}
     for method, template in ID_ROUTES:
         path = template.format(**ids)
         answer = stranger.client.request(method, path, json={} if method == "PATCH" else None)

@@ -183,3 +183,22 @@ def test_a_presigned_put_names_the_headers_that_bind_the_upload(bucket: Bucket) 
 
 def test_a_presigned_get_names_the_object(bucket: Bucket) -> None:
     assert "uploads/a/b" in bucket.presign_get("uploads/a/b", 60)
+
+
+@pytest.mark.parametrize(("start", "rest"), [(0, b"0123456789"), (4, b"456789"), (10, b""), (99, b"")])
+def test_an_object_is_read_from_any_byte_on(bucket: Bucket, start: int, rest: bytes) -> None:
+    facts = bucket.put("a", b"0123456789", "text/plain")
+
+    with bucket.open("a", if_match=facts.etag, start=start) as chunks:
+        assert b"".join(chunks) == rest
+
+
+def test_a_listing_goes_on_behind_any_key_in_order_of_bytes(bucket: Bucket) -> None:
+    keys = ["in/A", "in/a", "in/a-b", "in/b/c", "in/z", "in/é"]
+    for key in [*reversed(keys), "other"]:
+        bucket.put(key, b"1", "text/plain")
+
+    assert [found.key for found in bucket.list_after("in/", None)] == keys
+    for number, key in enumerate(keys):
+        assert [found.key for found in bucket.list_after("in/", key)] == keys[number + 1 :]
+    assert [found.key for found in bucket.list_after("in/", "in/a~")] == keys[3:]

@@ -1,0 +1,173 @@
+"""What batches need besides being fed: ends, cancellation, second tries, and how fast they drain.
+
+Each batch in a transaction of its own that holds its row, some thousand items or some dozen jobs at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select, text, update
+from sqlalchemy.orm import Session, defer
+
+from styleflow.batches.state import (
+    BatchState,
+    Standing,
+    Step,
+    drain_rate,
+    ended,
+    errors,
+    next_step,
+    settled,
+)
+from styleflow.database import Database
+from styleflow.jobs.batch_counts import LISTED, add_counts, counts_of
+from styleflow.jobs.state import JobEvent, JobState
+from styleflow.jobs.transitions import clock, finish
+from styleflow.tables import BatchRow, JobRow
+from styleflow.webhooks.announce import announce_batch
+
+ITEMS_AT_ONCE = 5000
+JOBS_AT_ONCE = 100
+SAMPLE_SECONDS = 10.0
+
+
+def tend_once(database: Database) -> int:
+    """Look at every batch that is not finished; returns how many of them something was done for."""
+    with database.transaction() as session:
+        rows = session.scalars(
+            select(BatchRow)
+            .where(BatchRow.finished_at.is_(None))
+            .options(defer(BatchRow.source))
+            .order_by(BatchRow.created_at)
+        ).all()
+        counts = counts_of(session, [row.id for row in rows])
+        moment = clock(session)
+    needy = [row.id for row in rows if next_step(standing(row, counts[row.id])) is not Step.NOTHING]
+    done = sum(_tend(database, batch_id) for batch_id in needy)
+    for row in rows:
+        if moment - row.drain_at >= timedelta(seconds=SAMPLE_SECONDS):
+            _sample(database, row, settled(counts[row.id]), moment)
+    return done
+
+
+def standing(batch: BatchRow, counts: Mapping[str, int]) -> Standing:
+    """What the decisions of state.py look at."""
+    return Standing(
+        state=BatchState(batch.state),
+        expanded=batch.expanded_at is not None,
+        retry_requested=batch.retry_requested_at is not None,
+        refused=batch.error is not None,
+        max_item_errors=batch.max_item_errors,
+        counts=counts,
+    )
+
+
+def _tend(database: Database, batch_id: str) -> bool:
+    with database.transaction() as session:
+        batch = session.scalars(
+            select(BatchRow)
+            .where(BatchRow.id == batch_id)
+            .options(defer(BatchRow.source))
+            .with_for_update(skip_locked=True)
+        ).one_or_none()
+        if batch is None:
+            return False
+        # Counted again: only now nobody feeds it.
+        counts = counts_of(session, [batch_id])[batch_id]
+        match next_step(standing(batch, counts)):
+            case Step.CANCEL:
+                return _cancel(session, batch) > 0
+            case Step.RETRY:
+                return _try_again(session, batch)
+            case Step.STOP:
+                return _stop(batch, counts)
+            case Step.CLOSE:
+                return _close(session, batch, counts)
+            case Step.NOTHING:
+                return False
+
+
+def _cancel(session: Session, batch: BatchRow) -> int:
+    waiting = _move_items(session, batch.id, LISTED, JobState.CANCELED)
+    queued = session.scalars(
+        select(JobRow)
+        .where(JobRow.batch_id == batch.id, JobRow.state == JobState.QUEUED)
+        .limit(JOBS_AT_ONCE)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for job in queued:
+        finish(session, job, JobEvent.CANCEL)
+    told = session.scalars(
+        update(JobRow)
+        .where(JobRow.batch_id == batch.id, JobRow.state == JobState.RUNNING, JobRow.cancel_requested_at.is_(None))
+        .values(cancel_requested_at=func.now(), row_version=JobRow.row_version + 1)
+        .returning(JobRow.id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    return waiting + len(queued) + len(told)
+
+
+def _move_items(session: Session, batch_id: str, before: str, after: str) -> int:
+    moved = len(
+        session.execute(
+            text(
+                "update batch_items set state = :after where batch_id = :batch and position = any(array("
+                " select position from batch_items where batch_id = :batch and state = :before"
+                " order by position limit :limit)) returning 1"
+            ),
+            {"batch": batch_id, "before": before, "after": str(after), "limit": ITEMS_AT_ONCE},
+        ).all()
+    )
+    add_counts(session, batch_id, {before: -moved, after: moved})
+    return moved
+
+
+def _try_again(session: Session, batch: BatchRow) -> bool:
+    """Back to waiting with those whose job failed before it was asked for; the new job names the old one as parent."""
+    again = session.scalars(
+        text(
+            "with again as (select i.position, j.state from jobs j join batch_items i on i.batch_id = j.batch_id"
+            "  and i.position = j.batch_position and i.job_id = j.id and i.state = 'submitted'"
+            "  where j.batch_id = :batch and j.state in ('failed', 'expired') and j.finished_at <= :until"
+            "  and j.erased_at is null limit :limit)"
+            " update batch_items i set state = 'listed' from again"
+            " where i.batch_id = :batch and i.position = again.position returning again.state"
+        ),
+        {"batch": batch.id, "until": batch.retry_requested_at, "limit": ITEMS_AT_ONCE},
+    ).all()
+    if not again:
+        batch.retry_requested_at = None
+    changes: dict[str, int] = {state: -again.count(state) for state in (JobState.FAILED, JobState.EXPIRED)}
+    add_counts(session, batch.id, {**changes, LISTED: len(again)})
+    return True
+
+
+def _stop(batch: BatchRow, counts: Mapping[str, int]) -> bool:
+    batch.state = BatchState.CANCELING
+    batch.error = {
+        "code": "too_many_item_errors",
+        "message": f"{errors(counts)} items failed; the batch was to stop at {batch.max_item_errors}.",
+    }
+    return True
+
+
+def _close(session: Session, batch: BatchRow, counts: Mapping[str, int]) -> bool:
+    batch.state = ended(standing(batch, counts))
+    batch.finished_at = clock(session)
+    session.flush()
+    announce_batch(session, batch, counts)
+    return True
+
+
+def _sample(database: Database, seen: BatchRow, now_settled: int, moment: datetime) -> None:
+    seconds = (moment - seen.drain_at) / timedelta(seconds=1)
+    rate = drain_rate(seen.drain_rate, now_settled - seen.drain_settled, seconds)
+    with database.transaction() as session:
+        session.execute(
+            update(BatchRow)
+            .where(BatchRow.id == seen.id)
+            .values(drain_settled=now_settled, drain_rate=rate, drain_at=moment)
+            .execution_options(synchronize_session=False)
+        )
