@@ -11,6 +11,7 @@ from api.dependencies import MAX_WAIT_SECONDS, ServicesDep
 from api.documented import WITH_KEY, problems
 from api.evidence import MAX_FRAMES
 from api.pages import MAX_LIMIT
+from api.schemas.batches import MAX_IN_FLIGHT, MAX_INLINE_ITEMS
 from api.schemas.jobs import MAX_METADATA_BYTES, MAX_TAGS
 from api.schemas.models import Limits, Model, ModelList
 from api.upload_rows import UPLOAD_HOURS
@@ -92,6 +93,8 @@ async def read_limits(services: ServicesDep) -> Response:
             max_tags=MAX_TAGS,
             max_metadata_bytes=MAX_METADATA_BYTES,
             max_client_ref_characters=256,
+            max_inline_items=MAX_INLINE_ITEMS,
+            max_in_flight=MAX_IN_FLIGHT,
             max_page=MAX_LIMIT,
             max_frames_page=MAX_FRAMES,
             max_attempts=settings.max_attempts,

@@ -312,12 +312,13 @@ class OutboxRow(Table):
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), unique=True)
     lane: Mapped[str]
+    project_id: Mapped[str] = mapped_column(server_default=text("''"))
     run_at: Mapped[datetime] = _now()
     published_at: Mapped[datetime | None]
     """Kept after publication until the job is claimed, so that a lost message is noticed and sent again."""
 
     __table_args__ = (
-        Index("ix_outbox_due", "lane", "run_at", "id", postgresql_where=text("published_at is null")),
+        Index("ix_outbox_due", "lane", "project_id", "run_at", "id", postgresql_where=text("published_at is null")),
         Index("ix_outbox_published", "published_at", postgresql_where=text("published_at is not null")),
     )
 

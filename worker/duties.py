@@ -70,6 +70,7 @@ class Duty:
 def led_duties(settings: Settings, database: Database) -> list[Duty]:
     """What jobs wait for. One process at a time is in charge of it."""
     broker = Broker(settings.redis_url)
+    turns = dispatch.Turns()
 
     def rescued() -> int:
         with database.transaction() as session:
@@ -80,7 +81,11 @@ def led_duties(settings: Settings, database: Database) -> list[Duty]:
             "dispatch",
             1.0,
             lambda: dispatch.dispatch_once(
-                database, broker, window=settings.nudge_window, repair_seconds=settings.nudge_repair_seconds
+                database,
+                broker,
+                window=settings.nudge_window,
+                repair_seconds=settings.nudge_repair_seconds,
+                turns=turns,
             ),
         ),
         Duty("rescue", settings.rescue_seconds, rescued),
@@ -125,8 +130,8 @@ def house_duties(settings: Settings, database: Database) -> list[Duty]:
 
 
 def lead(settings: Settings, database: Database, stopping: threading.Event) -> None:
-    """Dispatch and rescue, in one process at a time."""
-    _in_charge(LEADER_LOCK, led_duties(settings, database), database, stopping)
+    """Dispatch and rescue, in one process at a time; woken by every job that is queued."""
+    _in_charge(LEADER_LOCK, led_duties(settings, database), database, stopping, wake_on=DISPATCH_CHANNEL)
 
 
 def feed(settings: Settings, database: Database, stopping: threading.Event) -> None:
@@ -149,7 +154,9 @@ def keep_house(settings: Settings, database: Database, stopping: threading.Event
     _in_charge(HOUSE_LOCK, house_duties(settings, database), database, stopping)
 
 
-def _in_charge(lock: int, duties: list[Duty], database: Database, stopping: threading.Event) -> None:
+def _in_charge(
+    lock: int, duties: list[Duty], database: Database, stopping: threading.Event, *, wake_on: str | None = None
+) -> None:
     """Take the lock, do the duties until told to stop; when the lock's connection breaks, try again."""
     while not stopping.is_set():
         try:
@@ -159,7 +166,8 @@ def _in_charge(lock: int, duties: list[Duty], database: Database, stopping: thre
                     continue
                 log.info("in_charge", duties=[duty.name for duty in duties])
                 connection.execute(f"set idle_session_timeout = '{LEADER_IDLE_SECONDS:.0f}s'")
-                connection.execute(f"listen {DISPATCH_CHANNEL}")
+                if wake_on is not None:
+                    connection.execute(f"listen {wake_on}")
                 _do(duties, connection, stopping)
         except TROUBLE as error:
             log.warning("leadership_lost", error=type(error).__name__)

@@ -44,6 +44,8 @@ class Limits(ResponseBody):
     max_tags: int
     max_metadata_bytes: int
     max_client_ref_characters: int
+    max_inline_items: int
+    max_in_flight: int
     max_page: int
     max_frames_page: int
     max_attempts: int

@@ -13,11 +13,11 @@ from typing import Any
 from sqlalchemy import Row, select, text
 from sqlalchemy.orm import Session, defer
 
-from styleflow.batches.fairness import Ring, share
 from styleflow.batches.state import FEEDING, in_flight
 from styleflow.database import Database
 from styleflow.errors import BacklogFull
 from styleflow.jobs.batch_counts import LISTED, add_counts, counts_of
+from styleflow.jobs.fairness import Ring, share
 from styleflow.jobs.intake import NewJob, admit, submit_all
 from styleflow.jobs.state import JobState, Lane
 from styleflow.tables import BatchItemRow, BatchRow
@@ -69,7 +69,7 @@ class Feeder:
                 select(BatchRow)
                 .where(BatchRow.id == batch_id, BatchRow.state.in_(FEEDING))
                 .options(defer(BatchRow.source))
-                .with_for_update()
+                .with_for_update(key_share=True)
             ).one_or_none()
             if batch is None:
                 return 0

@@ -17,6 +17,7 @@ from styleflow.batches.manifests import RawLine, lines, read_header, read_record
 from styleflow.batches.store import Placed
 from styleflow.errors import InvalidRequest, RequestError, SourceNotFound
 from styleflow.storage.bucket import Bucket
+from styleflow.storage.keys import PRIVATE_PREFIXES
 
 Checkpoint = Mapping[str, Any]
 
@@ -98,6 +99,8 @@ def _prefix(source: Mapping[str, Any], checkpoint: Checkpoint, shelves: Shelves)
     position = int(checkpoint.get("position", 0))
     for found in shelves.bucket_named(name).list_after(source["prefix"], checkpoint.get("after")):
         wanted = found.key.lower().endswith(endings) and (since is None or found.modified_at > since)
+        # Not even counted: what other tenants sent here is nobody's to know.
+        wanted = wanted and not (name == shelves.rules.own_bucket and found.key.startswith(PRIVATE_PREFIXES))
         placed = None
         if wanted:
             position += 1

@@ -78,7 +78,7 @@ def get_batch(session: Session, project_id: str, batch_id: str, *, lock: bool = 
     """Raises NotFound, also for another project's batch."""
     wanted = select(BatchRow).where(BatchRow.id == batch_id, BatchRow.project_id == project_id)
     if lock:
-        wanted = wanted.with_for_update().execution_options(populate_existing=True)
+        wanted = wanted.with_for_update(key_share=True).execution_options(populate_existing=True)
     batch = session.scalars(wanted).one_or_none()
     if batch is None:
         raise NotFound

@@ -70,7 +70,7 @@ def _tend(database: Database, batch_id: str) -> bool:
             select(BatchRow)
             .where(BatchRow.id == batch_id)
             .options(defer(BatchRow.source))
-            .with_for_update(skip_locked=True)
+            .with_for_update(skip_locked=True, key_share=True)
         ).one_or_none()
         if batch is None:
             return False

@@ -129,7 +129,7 @@ def ring(session: Session, job: JobRow) -> None:
 
 def ring_all(session: Session, jobs: Sequence[JobRow]) -> None:
     """`ring` for several jobs."""
-    nudges = [{"job_id": job.id, "lane": job.lane, "run_at": job.run_at} for job in jobs]
+    nudges = [{"job_id": job.id, "lane": job.lane, "project_id": job.project_id, "run_at": job.run_at} for job in jobs]
     if not nudges:
         return
     fresh = insert(OutboxRow).values(nudges)

@@ -242,6 +242,17 @@ def test_a_prefix_is_listed_by_ending_and_age_and_goes_on_behind_its_last_key(ya
     assert [found.position for found in yard.items(batch)] == [1, 2, 3]
 
 
+def test_a_prefix_shows_nothing_of_what_tenants_sent(yard: Yard) -> None:
+    for key in ("uploads/prj_other/a.mp4", "crops/b.mp4", "video.mp4"):
+        yard.bucket.put(key, b"1", "video/mp4")
+    batch = yard.create({"type": "prefix", "bucket": "bucket", "prefix": "", "extensions": [".mp4"]})
+
+    yard.expand()
+
+    assert keys(yard, batch) == ["video.mp4"]
+    assert yard.counts(batch) == {"listed": 1}
+
+
 def test_a_canceled_batch_is_listed_no_further(yard: Yard) -> None:
     batch = yard.manifest(jsonl(*keyed(4)))
     yard.expander(chunk=2, turn_seconds=0.0).expand_once()

@@ -14,9 +14,9 @@ from sqlalchemy import func, select, text
 from styleflow.broker import QUEUES, Broker
 from styleflow.embedded import socket_folder, start_redis
 from styleflow.errors import DependencyUnavailable
-from styleflow.jobs.dispatch import DISPATCH_LOCK, dispatch_once
+from styleflow.jobs.dispatch import DISPATCH_LOCK, Turns, dispatch_once
 from styleflow.jobs.state import Lane
-from styleflow.tables import OutboxRow
+from styleflow.tables import OutboxRow, ProjectRow
 from tests.jobs.desk import PROJECT, Desk
 
 WINDOW = 32
@@ -55,7 +55,10 @@ def queue_many(desk: Desk, count: int) -> None:
         project=PROJECT,
         count=count,
     )
-    desk.sql("insert into outbox (job_id, lane, run_at) select id, lane, run_at from jobs order by run_at")
+    desk.sql(
+        "insert into outbox (job_id, lane, project_id, run_at)"
+        " select id, lane, project_id, run_at from jobs order by run_at"
+    )
 
 
 def test_nudges_are_published_in_order_and_kept_until_the_claim(desk: Desk, broker: Broker, redis: Redis) -> None:
@@ -88,6 +91,44 @@ def test_five_thousand_queued_jobs_never_put_more_than_a_window_into_redis(
     assert dispatch(desk, broker) == 0
     with desk.database.transaction() as session:
         assert session.scalar(select(func.count()).select_from(OutboxRow)) == 0
+
+
+def test_a_single_job_is_published_next_whatever_another_project_has_queued(
+    desk: Desk, broker: Broker, redis: Redis
+) -> None:
+    queue_many(desk, 2000)
+    turns = Turns()
+    dispatch_once(desk.database, broker, WINDOW, 30, turns)
+    desk.do(lambda session: session.add(ProjectRow(id="prj_small", name="small")))
+    single = desk.submit(project_id="prj_small")
+    answer_first(desk, redis)
+    answer_first(desk, redis)
+
+    dispatch_once(desk.database, broker, WINDOW, 30, turns)
+
+    assert single in messages(redis)
+
+
+def test_projects_are_published_in_turn_also_when_there_is_room_for_one_at_a_time(
+    desk: Desk, broker: Broker, redis: Redis
+) -> None:
+    for name in "abc":
+        desk.do(lambda session, name=name: session.add(ProjectRow(id=f"prj_{name}", name=name)))
+    owner = {desk.submit(project_id=f"prj_{name}"): name for name in "aaaaabbbbbccccc"}
+    turns, served = Turns(), ""
+    while len(served) < len(owner):
+        assert dispatch_once(desk.database, broker, 1, 30, turns) == 1
+        served += owner[answer_first(desk, redis)]
+
+    assert served == "abc" * 5
+
+
+def answer_first(desk: Desk, redis: Redis) -> str:
+    """What a worker does with the oldest message."""
+    job_id = messages(redis)[0]
+    redis.rpop(STANDARD)
+    desk.claim(job_id)
+    return job_id
 
 
 def test_the_window_is_each_lanes_own(desk: Desk, broker: Broker, redis: Redis) -> None:

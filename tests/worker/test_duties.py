@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 
+from styleflow.batches import queries
 from styleflow.database import Database
 from styleflow.errors import DependencyUnavailable
 from styleflow.settings import Settings
-from worker.duties import Duty, run_until_stopped
+from tests.batches.yard import TEMPLATE, item
+from tests.jobs.desk import PROJECT, Desk
+from tests.stack import eventually
+from worker.duties import Duty, expand, feed, run_until_stopped
 
 
 def test_a_duty_that_did_something_is_due_again_at_once() -> None:
@@ -50,6 +55,22 @@ def test_a_loop_that_ends_by_a_bug_ends_the_whole_light_worker(database: Databas
         assert stopping.wait(30)
 
     assert run_until_stopped([broken, healthy], Settings(), database, stopping) == 1
+
+
+def test_a_batch_is_listed_and_fed_by_the_light_worker(database: Database, tmp_path: Path) -> None:
+    desk = Desk(database)
+    source = {"type": "inline", "items": [item(number) for number in range(3)]}
+    new = queries.NewBatch(project_id=PROJECT, name="b", source=source, template=TEMPLATE, max_in_flight=2, keep_days=1)
+    batch = desk.do(lambda session: queries.create(session, new).id)
+    bucket = tmp_path / "videos"
+    settings = Settings(database_url=database.url, bucket_url=f"file://{bucket}")
+    stopping = threading.Event()
+
+    def watch(settings: Settings, database: Database, stopping: threading.Event) -> None:
+        eventually(lambda: desk.do(queries.counts, batch)["queued"] == 2, seconds=30)
+
+    assert run_until_stopped([feed, expand, watch], settings, database, stopping) == 0
+    assert desk.do(queries.counts, batch)["listed"] == 1
 
 
 def test_loops_that_were_told_to_stop_end_well(database: Database) -> None:

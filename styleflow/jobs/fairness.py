@@ -16,7 +16,7 @@ class Ring:
 
 
 def share(wanted: Mapping[str, int], ring: Ring, *, quantum: int, budget: int) -> tuple[dict[str, int], Ring]:
-    """Divide at most `budget` units among projects that each want some, `quantum` to a turn.
+    """Divide at most `budget` units among projects that each want some, `quantum` to a turn; in the order of turns.
 
     Nothing is left over while somebody wants it. A turn that the budget cuts short goes on in the next round, so that
     over any number of rounds no project that still wants more is more than one quantum behind another. Whoever wants
@@ -26,7 +26,7 @@ def share(wanted: Mapping[str, int], ring: Ring, *, quantum: int, budget: int) -
     known = [project for project in ring.order if project in left]
     credit = ring.credit if known and known[0] == ring.order[0] else 0
     turns = deque([*known, *sorted(left.keys() - set(known))])
-    granted = dict.fromkeys(left, 0)
+    granted = dict.fromkeys(turns, 0)
     while budget > 0 and turns:
         project = turns[0]
         credit = credit or quantum

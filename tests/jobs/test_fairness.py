@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from styleflow.batches.fairness import Ring, share
+from styleflow.jobs.fairness import Ring, share
 
 WANTS = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 1000), max_size=6)
 
