@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     max_queued_jobs: int = 5_000_000
     nudge_window: int = 32
     nudge_repair_seconds: float = 30.0
+    bulk_ageing_seconds: float = 600.0
     rescue_seconds: float = 5.0
     poll_seconds: float = 15.0
     idempotency_hours: float = 168.0

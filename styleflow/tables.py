@@ -316,8 +316,11 @@ class OutboxRow(Table):
     run_at: Mapped[datetime] = _now()
     published_at: Mapped[datetime | None]
     """Kept after publication until the job is claimed, so that a lost message is noticed and sent again."""
+    aged: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    """It waited so long in its lane that it was let into the one before."""
 
     __table_args__ = (
+        Index("ix_outbox_aged", "id", postgresql_where=text("aged")),
         Index("ix_outbox_due", "lane", "project_id", "run_at", "id", postgresql_where=text("published_at is null")),
         Index("ix_outbox_published", "published_at", postgresql_where=text("published_at is not null")),
     )

@@ -30,7 +30,7 @@ from styleflow.batches.tending import tend_once
 from styleflow.broker import Broker
 from styleflow.database import DISPATCH_CHANNEL, JOB_CHANNEL, Database
 from styleflow.errors import StyleFlowError
-from styleflow.jobs import batch_counts, dispatch, orphans, rescue, retention
+from styleflow.jobs import ageing, batch_counts, dispatch, orphans, rescue, retention
 from styleflow.logging import configure_logging
 from styleflow.settings import Settings
 from styleflow.webhooks import delivery
@@ -72,6 +72,10 @@ def led_duties(settings: Settings, database: Database) -> list[Duty]:
     broker = Broker(settings.redis_url)
     turns = dispatch.Turns()
 
+    def aged() -> int:
+        with database.transaction() as session:
+            return ageing.age(session, settings.nudge_window, settings.bulk_ageing_seconds)
+
     def rescued() -> int:
         with database.transaction() as session:
             return rescue.sweep(session).total
@@ -88,6 +92,7 @@ def led_duties(settings: Settings, database: Database) -> list[Duty]:
                 turns=turns,
             ),
         ),
+        Duty("ageing", 5.0, aged),
         Duty("rescue", settings.rescue_seconds, rescued),
     ]
 

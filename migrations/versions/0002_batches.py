@@ -111,6 +111,8 @@ def upgrade() -> None:
         postgresql_where=sa.text("batch_id is not null"),
     )
     op.add_column("outbox", sa.Column("project_id", sa.Text(), server_default=sa.text("''"), nullable=False))
+    op.add_column("outbox", sa.Column("aged", sa.Boolean(), server_default=sa.text("false"), nullable=False))
+    op.create_index("ix_outbox_aged", "outbox", ["id"], postgresql_where=sa.text("aged"))
     # ### end Alembic commands ###
     op.execute("update outbox set project_id = jobs.project_id from jobs where jobs.id = outbox.job_id")
     op.drop_index("ix_outbox_due", table_name="outbox")
@@ -124,6 +126,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("ix_outbox_due", table_name="outbox")
+    op.drop_index("ix_outbox_aged", table_name="outbox")
+    op.drop_column("outbox", "aged")
     op.drop_column("outbox", "project_id")
     op.create_index(
         "ix_outbox_due", "outbox", ["lane", "run_at", "id"], postgresql_where=sa.text("published_at is null")

@@ -136,7 +136,7 @@ def ring_all(session: Session, jobs: Sequence[JobRow]) -> None:
     session.execute(
         fresh.on_conflict_do_update(
             index_elements=[OutboxRow.job_id],
-            set_={"lane": fresh.excluded.lane, "run_at": fresh.excluded.run_at, "published_at": None},
+            set_={"lane": fresh.excluded.lane, "run_at": fresh.excluded.run_at, "published_at": None, "aged": False},
         )
     )
     for lane in {job.lane for job in jobs}:

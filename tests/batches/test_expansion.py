@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,8 @@ from styleflow.batches import expansion
 from styleflow.batches.queries import list_errors
 from styleflow.batches.store import keep_items
 from styleflow.errors import StorageUnavailable
-from tests.batches.made_items import jsonl, keyed
+from styleflow.storage.bucket import Bucket
+from tests.batches.made_items import RULES, jsonl, keyed
 from tests.batches.yard import Yard, item
 
 
@@ -240,6 +242,22 @@ def test_a_prefix_is_listed_by_ending_and_age_and_goes_on_behind_its_last_key(ya
 
     assert keys(yard, batch) == ["in/a.mp4", "in/b.MP4", "in/d.mp4"]
     assert [found.position for found in yard.items(batch)] == [1, 2, 3]
+
+
+def test_lists_in_an_s3_bucket_go_on_where_they_stood(
+    yard: Yard, s3_bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yard.bucket = s3_bucket
+    for number in range(5):
+        s3_bucket.put(f"in/{number}.mp4", b"1", "video/mp4")
+    prefix = {"type": "prefix", "bucket": s3_bucket.name, "prefix": "in/", "extensions": [".mp4"]}
+    monkeypatch.setattr("tests.batches.yard.RULES", replace(RULES, check_bucket=len))
+    manifest, listing = yard.manifest(jsonl(*keyed(5))), yard.create(prefix)
+
+    yard.expand(chunk=2, turn_seconds=0.0)
+
+    assert keys(yard, manifest) == [f"clip-{number}.mp4" for number in range(5)]
+    assert keys(yard, listing) == [f"in/{number}.mp4" for number in range(5)]
 
 
 def test_a_prefix_shows_nothing_of_what_tenants_sent(yard: Yard) -> None:

@@ -1,0 +1,46 @@
+"""Bulk work that waited for long enough is rung for as if it were standard, a few jobs at a time.
+
+Workers look at the lanes in their order, so for as long as `standard` is never empty `bulk` would never be reached. The
+job keeps its lane; its nudge goes to the other queue. At most a quarter of a window is aged at any moment, so that
+bulk work gets a share and standard work keeps the rest.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from styleflow.jobs.state import Lane
+
+SHARE = 4
+"""One of so many places in a window may be taken by aged nudges."""
+
+# Those that stand in the queue that nobody reaches first, then those that were never published; of each project the
+# oldest, by hopping from project to project along the index.
+_AGE = text(
+    "with recursive waiting (project_id) as ("
+    " (select project_id from outbox where lane = :old and published_at is null order by project_id limit 1)"
+    " union all select (select project_id from outbox where lane = :old and published_at is null"
+    "  and project_id > waiting.project_id order by project_id limit 1) from waiting where project_id is not null),"
+    " candidates as (select id, run_at from outbox where published_at is not null and lane = :old"
+    "   and run_at < now() - :after"
+    "  union all select due.id, due.run_at from waiting, lateral (select id, run_at from outbox"
+    "   where lane = :old and published_at is null and project_id = waiting.project_id and run_at < now() - :after"
+    "   order by run_at, id limit :quota) as due),"
+    " room as (select greatest(0, :quota - count(*)) as places from outbox where aged)"
+    " update outbox set lane = :new, aged = true, published_at = null where id = any(array("
+    "  select id from candidates order by run_at, id limit (select places from room))) returning id"
+)
+
+
+def age(session: Session, window: int, after_seconds: float) -> int:
+    """Let bulk nudges that have been due for `after_seconds` into the standard lane; returns how many."""
+    values = {
+        "old": Lane.BULK,
+        "new": Lane.STANDARD,
+        "after": timedelta(seconds=after_seconds),
+        "quota": max(1, window // SHARE),
+    }
+    return len(session.execute(_AGE, values).all())
