@@ -17,10 +17,10 @@ TRAIN = $(STYLEFLOW) train run $(1) --store $(RUN)/store --out $(2) --starting-w
 JUDGE = $(STYLEFLOW) train judge $(RUN)/manifest.csv
 EVALUATE = $(STYLEFLOW) evaluate $(1) --packs-directory $(RUN)/packs --skip-bad
 
-train-compact: $(VENV)/.stamp ## Train, pack, calibrate and measure the compact pack (an hour on two cores)
+train-compact: $(VENV)/.stamp ## Train, pack, calibrate and measure the compact pack (about an hour on two cores)
 	@$(MAKE) -j2 $(RUN)/validation/evaluation.json
 
-measure-compact: train-compact ## Set it beside its branches alone, without parts, and trained without a generator (another hour)
+measure-compact: train-compact ## Set it beside its branches alone, without parts, and trained without a generator (most of another)
 	@$(MAKE) -j2 $(RUN)/compared/evaluation.json
 
 $(RUN)/manifest.csv: $(DATA)/manifest.csv
