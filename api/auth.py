@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Annotated
 
 import structlog
-from fastapi import Depends, Security
+from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
+from api import rate_limits
 from api.dependencies import Services, ServicesDep
 from styleflow import api_keys
 from styleflow.api_keys import Principal
@@ -21,6 +22,7 @@ _HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="header",
 
 
 def _authenticated(
+    request: Request,
     services: ServicesDep,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
     header: Annotated[str | None, Security(_HEADER)],
@@ -29,7 +31,9 @@ def _authenticated(
     if not presented:
         raise Unauthenticated("Send an API key: Authorization: Bearer sfk_live_…")
     with services.database.transaction() as session:
-        return api_keys.authenticate(session, services.pepper, presented)
+        principal = api_keys.authenticate(session, services.pepper, presented)
+    rate_limits.count(request, services.limiter, services.settings, principal)
+    return principal
 
 
 def _with_scope(scope: str) -> Callable[[Principal], Principal]:
@@ -53,6 +57,7 @@ WebhooksManager = Annotated[Principal, Depends(_with_scope("webhooks:manage"))]
 
 
 def compat_project(
+    request: Request,
     services: ServicesDep,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
     header: Annotated[str | None, Security(_HEADER)],
@@ -61,20 +66,21 @@ def compat_project(
     if _needs_no_key(services, bearer, header):
         with services.database.transaction() as session:
             return api_keys.ensure_project(session, COMPAT_PROJECT).id
-    principal = _authenticated(services, bearer, header)
+    principal = _authenticated(request, services, bearer, header)
     if "jobs:write" not in principal.scopes:
         raise ForbiddenScope("This API key lacks the scope jobs:write.")
     return principal.project_id
 
 
 def _compat_caller(
+    request: Request,
     services: ServicesDep,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
     header: Annotated[str | None, Security(_HEADER)],
 ) -> None:
     if _needs_no_key(services, bearer, header):
         return
-    if "jobs:read" not in _authenticated(services, bearer, header).scopes:
+    if "jobs:read" not in _authenticated(request, services, bearer, header).scopes:
         raise ForbiddenScope("This API key lacks the scope jobs:read.")
 
 

@@ -19,6 +19,7 @@ from styleflow.database import Database
 from styleflow.egress import Egress
 from styleflow.errors import InvalidRequest, UnsupportedMediaType
 from styleflow.packs import Catalog
+from styleflow.rate_limits import RateLimiter
 from styleflow.settings import Settings
 from styleflow.storage.bucket import Bucket
 
@@ -36,6 +37,7 @@ class Services:
     bucket: Bucket
     egress: Egress
     broker: Broker
+    limiter: RateLimiter
     catalog: Catalog
     waiting: WaitingRoom
     cursors: Cursors

@@ -7,11 +7,12 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from api import rate_limits
 from api.problems import KINDS, MEDIA_TYPE
 from api.schemas.body import Problem
 
 EVERYWHERE = ("internal", "dependency_unavailable", "method_not_allowed", "key_in_query")
-WITH_KEY = ("unauthenticated", "forbidden_scope", "invalid_request")
+WITH_KEY = ("unauthenticated", "forbidden_scope", "invalid_request", "quota_exceeded")
 WITH_BODY = ("malformed_json", "request_timeout", "payload_too_large", "unsupported_media_type", "invalid_request")
 IDEMPOTENT = ("idempotency_in_progress", "idempotency_mismatch", "invalid_request")
 
@@ -53,6 +54,8 @@ def describe(app: FastAPI, public_url: str) -> None:
             for path in schema["paths"].values():
                 for operation in path.values():
                     _only_problems(operation["responses"])
+                    for response in operation["responses"].values():
+                        response.setdefault("headers", {}).update(rate_limits.described(operation))
             for unused in ("HTTPValidationError", "ValidationError"):
                 schema["components"]["schemas"].pop(unused, None)
             app.openapi_schema = schema

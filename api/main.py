@@ -31,6 +31,7 @@ from styleflow.egress import Egress, EgressPolicy
 from styleflow.errors import ConfigurationError, SourceNotAllowed
 from styleflow.logging import configure_logging
 from styleflow.packs import Catalog
+from styleflow.rate_limits import RateLimiter
 from styleflow.settings import Settings
 from styleflow.storage.bucket import Bucket
 from styleflow.storage.connect import open_bucket
@@ -114,6 +115,7 @@ def open_services(settings: Settings) -> Services:
         bucket=bucket,
         egress=Egress(egress_policy(settings)),
         broker=Broker(settings.redis_url),
+        limiter=RateLimiter(settings.redis_url),
         catalog=Catalog(settings.packs_directory),
         waiting=waiting,
         cursors=Cursors(secret),
@@ -127,6 +129,7 @@ def open_services(settings: Settings) -> Services:
 def close_services(services: Services) -> None:
     services.waiting.close()
     services.broker.close()
+    services.limiter.close()
     services.database.close()
 
 

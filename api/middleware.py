@@ -53,7 +53,7 @@ class RequestScope:
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        answer = _Answer(send, request_id)
+        answer = _Answer(send, request_id, scope["state"])
         started = perf_counter()
         try:
             _refuse_key_in_query(scope)
@@ -72,9 +72,10 @@ class RequestScope:
 class _Answer:
     """Adds the headers that every answer has, and remembers the status."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, state: Mapping[str, Any]) -> None:
         self._send = send
         self._request_id = request_id
+        self._state = state
         self.status = 0
 
     async def send(self, message: Message) -> None:
@@ -83,6 +84,7 @@ class _Answer:
             headers = MutableHeaders(scope=message)
             headers["X-Request-Id"] = self._request_id
             headers["API-Version"] = API_VERSION
+            headers.update(self._state.get("answer_headers", {}))
             headers.setdefault("Cache-Control", "no-store")
             headers.setdefault("X-Content-Type-Options", "nosniff")
         await self._send(message)

@@ -47,7 +47,7 @@ router = APIRouter(tags=["compatibility"])
     summary="The original server's health",
     response_model=Healthcheck,
     responses={
-        **problems("unauthenticated", "forbidden_scope"),
+        **problems("unauthenticated", "forbidden_scope", "quota_exceeded"),
         503: {"model": Healthcheck, "description": "No worker has been heard of for a minute."},
     },
     dependencies=[COMPAT_CALLER],

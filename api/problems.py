@@ -34,6 +34,7 @@ from styleflow.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:styleflow:problem:"
+QUOTA_TYPE = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 RETRY_SECONDS = 5
 
 _log = structlog.get_logger(__name__)
@@ -46,6 +47,8 @@ class Kind:
     status: int
     title: str
     retryable: bool = False
+    type: str | None = None
+    """Where others have registered one; else it is made of the code."""
 
 
 KINDS: Mapping[str, Kind] = {
@@ -68,6 +71,7 @@ KINDS: Mapping[str, Kind] = {
     "idempotency_mismatch": Kind(422, "The Idempotency-Key was used with another request"),
     "invalid_request": Kind(422, "The request does not fit"),
     "unknown_model": Kind(422, "No such model is served"),
+    "quota_exceeded": Kind(429, "The quota is used up", retryable=True, type=QUOTA_TYPE),
     "internal": Kind(500, "Something went wrong on our side", retryable=True),
     "backlog_full": Kind(503, "Too many jobs are queued", retryable=True),
     "dependency_unavailable": Kind(503, "A service behind this one does not answer", retryable=True),
@@ -89,7 +93,7 @@ def problem(
     """The body: the members of RFC 9457, and `code`, `request_id`, `retryable`, `errors`."""
     kind = KINDS[code]
     return {
-        "type": TYPE_PREFIX + code,
+        "type": kind.type or TYPE_PREFIX + code,
         "title": kind.title,
         "status": kind.status,
         "detail": detail,
@@ -126,7 +130,7 @@ def response_to(error: StyleFlowError, request: Request, headers: Mapping[str, s
     code = code_of(error)
     detail = str(error) if code != "internal" else KINDS["internal"].title + "."
     retryable = KINDS[code].retryable and not error.details.get("final", False)
-    members: dict[str, Any] = {"retryable": retryable}
+    members: dict[str, Any] = {"retryable": retryable, **error.details.get("members", {})}
     if served := error.details.get("served"):
         members["served"] = list(served)
     return _ProblemResponse(
@@ -139,7 +143,7 @@ def response_to(error: StyleFlowError, request: Request, headers: Mapping[str, s
             **members,
         ),
         status_code=KINDS[code].status,
-        headers={**_headers_for(code, retryable), **(headers or {})},
+        headers={**_headers_for(code, retryable, error.details.get("retry_after")), **(headers or {})},
     )
 
 
@@ -152,9 +156,11 @@ class _ProblemResponse(JSONResponse):
         return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
 
 
-def _headers_for(code: str, retryable: bool) -> dict[str, str]:
+def _headers_for(code: str, retryable: bool, pause: int | None) -> dict[str, str]:
     if code == "unauthenticated":
         return {"WWW-Authenticate": 'Bearer realm="styleflow"'}
+    if pause is not None:
+        return {"Retry-After": str(pause)}
     if KINDS[code].status == 503 or (retryable and code in ("idempotency_in_progress", "result_not_ready")):
         return {"Retry-After": str(RETRY_SECONDS)}
     return {}

@@ -37,7 +37,7 @@ class Broker:
     def __init__(self, redis_url: str) -> None:
         self._app = celery_app(redis_url, socket_timeout_seconds=PUBLISH_TIMEOUT_SECONDS)
         self._redis = Redis.from_url(
-            _redis_py_url(redis_url),
+            redis_py_url(redis_url),
             socket_timeout=PUBLISH_TIMEOUT_SECONDS,
             socket_connect_timeout=PUBLISH_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),
@@ -145,6 +145,6 @@ def _transport_options(socket_timeout_seconds: float) -> dict[str, Any]:
     }
 
 
-def _redis_py_url(url: str) -> str:
+def redis_py_url(url: str) -> str:
     """Kombu writes a socket's address as `redis+socket://`, redis-py as `unix://`."""
     return url.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=", 1)

@@ -163,6 +163,13 @@ class UnknownModel(RequestError):
     code = "unknown_model"
 
 
+class QuotaExceeded(RequestError):
+    """More requests than this project or key may make; `retry_after` says in how many seconds to come again."""
+
+    code = "quota_exceeded"
+    retryable = True
+
+
 class BacklogFull(RequestError):
     """Too many jobs are queued; try again later."""
 

@@ -11,6 +11,8 @@ from typing import Literal, Self
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from styleflow.token_bucket import MAX_QUOTA
+
 
 class Settings(BaseSettings):
     """Values by which one installation differs from another. Durations are seconds, sizes bytes."""
@@ -45,6 +47,10 @@ class Settings(BaseSettings):
     max_body_bytes: int = 1 << 20
     max_upload_bytes: int = 5 << 30
     database_pool: int = 10
+    project_reads_per_minute: int = Field(default=120_000, ge=0, le=MAX_QUOTA)
+    project_writes_per_minute: int = Field(default=60_000, ge=0, le=MAX_QUOTA)
+    key_reads_per_minute: int = Field(default=60_000, ge=0, le=MAX_QUOTA)
+    key_writes_per_minute: int = Field(default=30_000, ge=0, le=MAX_QUOTA)
     log_format: Literal["console", "json"] = "console"
     environment: Literal["development", "production"] = "development"
 

@@ -15,6 +15,12 @@ HTTP_SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
 )
 
+RATE_LIMIT_SKIPPED = Counter(
+    "styleflow_rate_limit_skipped",
+    "Requests that this process let through uncounted, because Redis did not answer.",
+    registry=REGISTRY,
+)
+
 ATTEMPTS_ENDED = Counter(
     "styleflow_attempts_ended",
     "Attempts of this worker that ended, by how: succeeded, failed, retried, released, lost or canceled.",
