@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Request
 from prometheus_client import CollectorRegistry
 
+from api.event_streams import StreamSeats
 from api.pages import Cursors
 from api.upload_tokens import UploadTokens
 from api.waiting import WaitingRoom
@@ -40,6 +41,7 @@ class Services:
     limiter: RateLimiter
     catalog: Catalog
     waiting: WaitingRoom
+    stream_seats: StreamSeats
     cursors: Cursors
     upload_tokens: UploadTokens
     secret_box: SecretBox

@@ -19,7 +19,8 @@ IDEMPOTENT = ("idempotency_in_progress", "idempotency_mismatch", "invalid_reques
 DESCRIPTION = """Give it a video, get a verdict on face manipulation and the evidence for it, frame by frame.
 
 A job is durable once it was accepted with 202, and settles exactly once. Follow it by polling with `If-None-Match`,
-by `Prefer: wait=N`, or by a signed webhook. Enumerations are open: treat a word that you do not know as unknown.
+by `Prefer: wait=N`, by server-sent events, or by a signed webhook. Enumerations are open: treat a word that you do not
+know as unknown.
 """
 
 

@@ -15,10 +15,11 @@ from prometheus_client import CollectorRegistry, Gauge, start_http_server
 from starlette.routing import Route
 
 import styleflow
-from api import batches, events, evidence, health, jobs, models, predict, problems, uploads, webhooks
+from api import batches, events, evidence, health, job_events, jobs, models, predict, problems, uploads, webhooks
 from api.backlog_metrics import BacklogCollector
 from api.dependencies import Services
 from api.documented import describe
+from api.event_streams import StreamSeats
 from api.middleware import BodyLimit, RequestScope
 from api.pages import Cursors
 from api.parameters import ONLY_DESCRIBED, described_parameters
@@ -37,7 +38,16 @@ from styleflow.storage.bucket import Bucket
 from styleflow.storage.connect import open_bucket
 from styleflow.telemetry import REGISTRY
 
-ROUTERS = (jobs.router, batches.router, evidence.router, uploads.router, webhooks.router, events.router, models.router)
+ROUTERS = (
+    jobs.router,
+    job_events.router,
+    batches.router,
+    evidence.router,
+    uploads.router,
+    webhooks.router,
+    events.router,
+    models.router,
+)
 UNVERSIONED = (health.router, predict.router)
 """Called by probes and by callers of the original server, who may add to the address what they like."""
 
@@ -109,6 +119,9 @@ def open_services(settings: Settings) -> Services:
     waiting = WaitingRoom(database)
     held = Gauge("styleflow_waiting_requests", "Requests of this process that wait for a job.", registry=metrics)
     held.set_function(lambda: waiting.waiting)
+    seats = StreamSeats(settings.max_event_streams, settings.max_project_event_streams)
+    streams = Gauge("styleflow_event_streams", "Event streams that this process holds open.", registry=metrics)
+    streams.set_function(lambda: seats.taken)
     return Services(
         settings=settings,
         database=database,
@@ -118,6 +131,7 @@ def open_services(settings: Settings) -> Services:
         limiter=RateLimiter(settings.redis_url),
         catalog=Catalog(settings.packs_directory),
         waiting=waiting,
+        stream_seats=seats,
         cursors=Cursors(secret),
         upload_tokens=tokens,
         secret_box=SecretBox(secret),

@@ -63,7 +63,7 @@ def job(row: JobRow) -> job_bodies.Job:
             "started_at": row.started_at,
             "finished_at": row.finished_at,
             "expires_at": row.expires_at,
-            "links": {"self": own, "result": f"{own}/result", "attempts": f"{own}/attempts"},
+            "links": {"self": own, "result": f"{own}/result", "attempts": f"{own}/attempts", "events": f"{own}/events"},
         }
     )
 

@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     project_writes_per_minute: int = Field(default=60_000, ge=0, le=MAX_QUOTA)
     key_reads_per_minute: int = Field(default=60_000, ge=0, le=MAX_QUOTA)
     key_writes_per_minute: int = Field(default=30_000, ge=0, le=MAX_QUOTA)
+    max_event_streams: int = 2_000
+    max_project_event_streams: int = 500
     log_format: Literal["console", "json"] = "console"
     environment: Literal["development", "production"] = "development"
 

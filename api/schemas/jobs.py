@@ -193,6 +193,7 @@ class JobLinks(ResponseBody):
     self: str
     result: str
     attempts: str
+    events: str
 
 
 class JobFailure(ResponseBody):
@@ -359,5 +360,6 @@ JOB_EXAMPLE: dict[str, Any] = Job(
         self="/v1/jobs/job_01JD8QM3P4Q5R6S7T8V9W0X1Y2",
         result="/v1/jobs/job_01JD8QM3P4Q5R6S7T8V9W0X1Y2/result",
         attempts="/v1/jobs/job_01JD8QM3P4Q5R6S7T8V9W0X1Y2/attempts",
+        events="/v1/jobs/job_01JD8QM3P4Q5R6S7T8V9W0X1Y2/events",
     ),
 ).model_dump(mode="json")

@@ -203,6 +203,12 @@ def list_events(
     return list(session.scalars(wanted.order_by(EventRow.created_at, EventRow.id).limit(limit)))
 
 
+def list_job_events(session: Session, job_id: str, *, after: int = 0, limit: int = 100) -> list[EventRow]:
+    """A job's events behind the sequence `after`, in order. Each change locks the job, so none appears out of order."""
+    wanted = select(EventRow).where(EventRow.job_id == job_id, EventRow.sequence > after)
+    return list(session.scalars(wanted.order_by(EventRow.sequence).limit(limit)))
+
+
 def _deliveries(project_id: str) -> Select[DeliveryRow, EventRow]:
     return (
         select(DeliveryRow, EventRow)
