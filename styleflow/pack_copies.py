@@ -37,8 +37,7 @@ def copy_pack(pack: Pack, card: PackCard, directory: Path) -> Pack:
             made = Path(scratch) / card.folder
             made.mkdir()
             shutil.copyfile(pack.weights_path, made / card.weights.file)
-            if (pack.directory / MODEL_CARD).is_file():
-                shutil.copyfile(pack.directory / MODEL_CARD, made / MODEL_CARD)
+            _copy_model_card(pack, made)
             write_card(card, made)
             made.rename(directory / card.folder)
     except OSError as error:
@@ -61,4 +60,10 @@ def _installed(pack: Pack, directory: Path) -> Pack:
     if held.card != pack.card:
         raise PackError(f"The pack {held.card.folder} is another one than comes with StyleFlow.")
     verify_pack(held)
+    _copy_model_card(pack, held.directory)  # it may have been corrected since
     return held
+
+
+def _copy_model_card(pack: Pack, folder: Path) -> None:
+    if (pack.directory / MODEL_CARD).is_file():
+        shutil.copyfile(pack.directory / MODEL_CARD, folder / MODEL_CARD)

@@ -31,6 +31,9 @@ def test_the_model_card_goes_along(shipped: Pack, tmp_path: Path) -> None:
     (installed,) = install_shipped(tmp_path / "packs")
 
     assert (installed.directory / MODEL_CARD).read_text() == "measured"
+    (shipped.directory / MODEL_CARD).write_text("corrected")
+    install_shipped(tmp_path / "packs")
+    assert (installed.directory / MODEL_CARD).read_text() == "corrected"
 
 
 def test_the_pack_in_the_repository_is_trained_calibrated_served_by_default_and_small() -> None:

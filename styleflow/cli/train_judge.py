@@ -42,7 +42,7 @@ def judge(
     from styleflow.training.prepare_set import key_of
     from styleflow.training.recipe import Recipe
     from styleflow.training.run import Run
-    from styleflow.training.run_record import refuse_another_recipe
+    from styleflow.training.run_record import refuse_another_recipe, refuse_another_store
     from styleflow.training.selection import judged_bank
     from styleflow.training.store import Store
 
@@ -55,6 +55,8 @@ def judge(
         }
         refuse_another_recipe(run, chosen)
         finished = Run(chosen, Store.open(store), run)
+        if split == "train":
+            refuse_another_store(run, finished.store.data_version)
         bank = judged_bank(finished.store, chosen.selection, split)
         scores = dict(branch_scores(finished, bank, branch, parts))
         _write(predictions, subjects, scores, {"by": branch, "without": sorted(parts), "recipe": chosen.name})

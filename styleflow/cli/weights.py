@@ -72,9 +72,10 @@ def install(directory: Directory) -> None:
     with errors_as_exit():
         installed = install_shipped(directory)
         if not installed:
-            raise PackError("No pack comes with this version yet: `styleflow weights init` makes a random one.")
+            raise PackError("The packs that come with StyleFlow are missing: this installation is not whole.")
         for pack in installed:
-            Console().print(f"{pack.card.model}  sha256 {pack.card.weights.sha256}", soft_wrap=True)
+            served = "  served as styleflow@default" if pack.card.default else ""
+            Console().print(f"{pack.card.model}  sha256 {pack.card.weights.sha256}{served}", soft_wrap=True)
 
 
 @app.command("import")

@@ -24,6 +24,8 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 COLUMNS = ("file", "split", "label", "generator", "identity", "donor", "pair", "licence", "dataset")
 """Of the CSV. Others may stand beside them and are ignored; those that are not `REQUIRED` may lack."""
 REQUIRED = ("file", "split", "label", "identity")
+UNKNOWN = "unknown"
+"""The generator of a fake whose generator a CSV does not name."""
 
 
 class DatasetError(StyleFlowError):
@@ -125,7 +127,7 @@ def _entry(row: Mapping[str, str | None], line: int, dataset: str) -> ManifestEn
         label=values["label"],
         identity=values["identity"],
         split=values["split"],
-        generator=values["generator"] or ("unknown" if values["label"] == "fake" else None),
+        generator=values["generator"] or (UNKNOWN if values["label"] == "fake" else None),
         donor=values["donor"] or None,
         pair=values["pair"] or None,
         licence=values["licence"] or None,

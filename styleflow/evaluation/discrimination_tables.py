@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from styleflow.datasets.manifest import UNKNOWN
 from styleflow.evaluation.bootstrap import Measured
 from styleflow.evaluation.metrics import DISCRIMINATION, curve_measures, discrimination
 from styleflow.evaluation.predictions import Prediction, Subject, frame_scores, scores_of_subjects
@@ -103,8 +104,9 @@ def novelty_table(
     subjects: Sequence[Subject], contenders: Sequence[Contender], learnt: Collection[str], sampler: Sampler
 ) -> Table:
     """Fakes by generators that the training split has, and by those that it has not, for every contender."""
-    known = [name for name in generators(subjects) if name in learnt]
-    new = [name for name in generators(subjects) if name not in learnt]
+    named = [name for name in generators(subjects) if name != UNKNOWN]  # two unknown ones need not be the same
+    known = [name for name in named if name in learnt]
+    new = [name for name in named if name not in learnt]
     groups = {"learnt from": known, "new": new}
     rows = []
     for group, names in groups.items():

@@ -41,6 +41,11 @@ def refuse_another_recipe(out: Path, recipe: Recipe) -> None:
     _refuse_others(out, _read(out) or {}, {"recipe": recipe_sha256(recipe)})
 
 
+def refuse_another_store(out: Path, data_version: str) -> None:
+    """Raises ConfigurationError where it was begun with other data: other people would be held back there."""
+    _refuse_others(out, _read(out) or {}, {"store": data_version})
+
+
 def _refuse_others(out: Path, begun: dict[str, str], wanted: dict[str, str]) -> None:
     others = [name for name, value in wanted.items() if name in begun and begun[name] != value]
     if others:

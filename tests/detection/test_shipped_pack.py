@@ -26,10 +26,17 @@ def test_it_answers_its_golden_clip_as_when_it_was_made(pack: Pack) -> None:
     )
 
 
-def test_a_sample_gets_a_verdict_or_a_stated_abstention_and_a_word_of_where_it_was_measured(pack: Pack) -> None:
-    report = analyze(SAMPLES / "grid-lrwp9a.mpg", Detector.load(pack))
+@pytest.mark.parametrize(
+    ("sample", "outcome", "verdict", "reason"),
+    [
+        ("anitalker-aiface3.mp4", Outcome.SCORED, Verdict.WEAK, None),
+        ("grid-lrwp9a.mpg", Outcome.INCONCLUSIVE, None, "ambiguous_evidence"),
+    ],
+)
+def test_a_sample_gets_its_verdict_or_a_stated_abstention_and_a_word_of_what_the_pack_knows(
+    pack: Pack, sample: str, outcome: Outcome, verdict: Verdict | None, reason: str | None
+) -> None:
+    report = analyze(SAMPLES / sample, Detector.load(pack))
 
-    assert (report.outcome, report.reason) in ((Outcome.SCORED, None), (Outcome.INCONCLUSIVE, "ambiguous_evidence"))
-    assert (report.verdict is None) == (report.outcome is not Outcome.SCORED)
-    assert report.verdict in (None, *Verdict)
+    assert (report.outcome, report.verdict, report.reason) == (outcome, verdict, reason)
     assert pack.card.domain in {warning.message for warning in report.warnings if warning.code == "limited_domain"}

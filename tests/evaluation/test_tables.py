@@ -102,6 +102,8 @@ def test_generators_of_the_training_split_and_others_are_measured_apart_for_ever
     alone = generator_table(SUBJECTS, MODEL, CHANCE, SAMPLER)
     assert [row[column] for row in table.rows[::2]] == [measured(alone, name, "auc") for name in ("swap", "talk")]
     assert "(learnt from: swap; new: talk)" in table.note
+    unknown = [*SUBJECTS, subject(900, "fake", generator="unknown")]
+    assert "(learnt from: swap; new: talk)" in novelty_table(unknown, [MODEL], {"swap", "unknown"}, SAMPLER).note
     assert [row[0] for row in novelty_table(SUBJECTS, [MODEL], set(), SAMPLER).rows] == ["new"]
 
 

@@ -241,10 +241,12 @@ def test_verify_refuses_a_device_that_is_not_there_and_a_folder_without_packs(tm
     assert "There is no pack to verify." in nothing.output
 
 
-def test_install_says_that_no_pack_comes_with_this_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_install_says_when_the_packs_that_come_with_it_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("styleflow.pack_copies.SHIPPED", tmp_path / "nothing")
 
     done = invoked("install", "--directory", str(tmp_path / "packs"))
 
     assert done.exit_code == 2
-    assert "No pack comes with this version" in done.stderr
+    assert "this installation is not whole" in done.stderr

@@ -8,7 +8,7 @@ import pytest
 
 from styleflow.errors import ConfigurationError
 from styleflow.training.recipe import Recipe, Selection, built
-from styleflow.training.run_record import RECORD, claim, recipe_sha256, refuse_another_recipe
+from styleflow.training.run_record import RECORD, claim, recipe_sha256, refuse_another_recipe, refuse_another_store
 from tests.training.tiny_recipe import TEXT, tiny_recipe
 
 OTHER_FOLD = replace(tiny_recipe(), selection=Selection(folds=3, held_back=1))
@@ -40,6 +40,9 @@ def test_a_folder_of_another_store_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigurationError, match=r"begun with another store: "):
         claim(tmp_path, tiny_recipe(), "v2")
+    with pytest.raises(ConfigurationError, match=r"begun with another store: "):
+        refuse_another_store(tmp_path, "v2")
+    refuse_another_store(tmp_path, "v1")
     with pytest.raises(ConfigurationError, match="another recipe and another store"):
         claim(tmp_path, OTHER_SEED, "v2")
 

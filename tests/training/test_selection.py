@@ -73,6 +73,21 @@ def test_judged_are_the_held_back_and_what_a_left_out_generator_made_of_stranger
     assert {video.identity for video in swaps.videos if video.generator == "swapper"} & learnt == set()
 
 
+@pytest.mark.parametrize("known", ["person-1", "person-0"])
+def test_a_left_out_swap_is_not_judged_when_its_donor_was_learnt_from(store: Store, known: str) -> None:
+    learn, _ = chosen_banks(store, Selection(folds=3, held_back=1, without_generators=("talker",)))
+    donor = known if known in {video.identity for video in learn.videos} else "nobody else"
+    facts = VideoFacts(key="other", label="fake", identity="made-up", generator="talker", donor=donor)
+    store.write(facts, *drawn_content(store))
+
+    chosen = Selection(folds=3, held_back=1, without_generators=("talker",))
+    again = Store.open(store.directory)
+    learnt = {video.identity for video in chosen_banks(again, chosen)[0].videos}
+
+    judged = {video.key for video in judged_bank(again, chosen, "train").videos}
+    assert ("other" in judged) == (donor not in learnt)
+
+
 def test_another_split_is_judged_whole(store: Store) -> None:
     store.write(VideoFacts(key="other", label="real", identity="other", split="test"), *drawn_content(store))
 
