@@ -26,6 +26,7 @@ def new_batch(services: Services, session: Session, project_id: str, body: Creat
         template=_template(services, session, project_id, body.defaults, body.lane),
         max_in_flight=body.max_in_flight or services.settings.batch_in_flight,
         max_item_errors=body.max_item_errors,
+        budget_seconds=body.budget.worker_seconds if body.budget else None,
         request_id=request_id,
         keep_days=services.settings.results_days,
     )

@@ -7,16 +7,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from api.schemas import batches
+from styleflow.batch_tables import BatchRow
 from styleflow.batches import state
 from styleflow.batches.queries import Item
-from styleflow.tables import BatchRow
 
 LONGEST_ETA = timedelta(days=365)
 """Beyond that a rate says nothing any more."""
 
 
-def batch(row: BatchRow, counts: Mapping[str, int], now: datetime) -> batches.Batch:
-    """`counts` as jobs.batch_counts gives them; `now` is what the eta counts from."""
+def batch(row: BatchRow, counts: Mapping[str, int], spent_seconds: float, now: datetime) -> batches.Batch:
+    """`counts` and `spent_seconds` as jobs.batch_counts gives them; `now` is what the eta counts from."""
     own = f"/v1/batches/{row.id}"
     template = row.template
     return batches.Batch.model_validate(
@@ -28,6 +28,7 @@ def batch(row: BatchRow, counts: Mapping[str, int], now: datetime) -> batches.Ba
             "counts": dict(counts),
             "progress": state.progress(counts, expanded=row.expanded_at is not None),
             "eta": _eta(row, counts, now),
+            "cost": {"worker_seconds": spent_seconds, "budget_worker_seconds": row.budget_seconds},
             "error": row.error,
             "model": template["model"],
             "lane": template["lane"],

@@ -28,9 +28,9 @@ from api.schemas.batches import (
     ItemFilters,
     ItemPage,
 )
+from styleflow.batch_tables import BatchRow
 from styleflow.batches import control, queries
-from styleflow.jobs.batch_counts import counts_of
-from styleflow.tables import BatchRow
+from styleflow.jobs.batch_counts import counts_of, spent_seconds_of
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"], dependencies=[JSON_ONLY])
 
@@ -89,9 +89,10 @@ def _accepted(session: Session, row: BatchRow) -> Answer:
 
 
 def _shown(session: Session, rows: list[BatchRow]) -> list[Batch]:
-    counts = counts_of(session, [row.id for row in rows])
+    ids = [row.id for row in rows]
+    counts, spent = counts_of(session, ids), spent_seconds_of(session, ids)
     now = datetime.now(UTC)
-    return [batch_shapes.batch(row, counts[row.id], now) for row in rows]
+    return [batch_shapes.batch(row, counts[row.id], spent[row.id], now) for row in rows]
 
 
 @router.get(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import create_engine, text
 
-from styleflow.tables import Table
+from styleflow.batch_tables import BatchRow
 
 LOCK_TIMEOUT = "5s"
 
@@ -17,7 +17,7 @@ def run() -> None:
     with engine.connect() as connection:
         connection.execute(text(f"set lock_timeout = '{LOCK_TIMEOUT}'"))
         connection.commit()
-        context.configure(connection=connection, target_metadata=Table.metadata)
+        context.configure(connection=connection, target_metadata=BatchRow.metadata)
         with context.begin_transaction():
             context.run_migrations()
     engine.dispose()

@@ -46,7 +46,8 @@ class Table(DeclarativeBase):
     }
 
 
-def _now() -> Mapped[datetime]:
+def now() -> Mapped[datetime]:
+    """A column that says when the row was made."""
     return mapped_column(server_default=func.now())
 
 
@@ -57,7 +58,7 @@ class ProjectRow(Table):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
-    created_at: Mapped[datetime] = _now()
+    created_at: Mapped[datetime] = now()
 
 
 class ApiKeyRow(Table):
@@ -71,7 +72,7 @@ class ApiKeyRow(Table):
     key_id: Mapped[str] = mapped_column(unique=True)
     secret_hash: Mapped[bytes]
     scopes: Mapped[list[str]]
-    created_at: Mapped[datetime] = _now()
+    created_at: Mapped[datetime] = now()
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
@@ -87,7 +88,7 @@ class JobRow(Table):
     parent_job_id: Mapped[str | None]
     state: Mapped[str]
     lane: Mapped[str]
-    run_at: Mapped[datetime] = _now()
+    run_at: Mapped[datetime] = now()
     deadline: Mapped[datetime | None]
     batch_id: Mapped[str | None]
     """The batch that it was submitted for. No foreign key: a batch and its jobs are kept for times of their own."""
@@ -126,7 +127,7 @@ class JobRow(Table):
     row_version: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
     """Grows with every change that a caller can see; half of the ETag."""
     event_sequence: Mapped[int] = mapped_column(server_default=text("0"))
-    created_at: Mapped[datetime] = _now()
+    created_at: Mapped[datetime] = now()
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
@@ -158,101 +159,6 @@ class JobRow(Table):
     )
 
 
-class BatchRow(Table):
-    """Many videos under one order: where they are listed, and what each becomes a job with."""
-
-    __tablename__ = "batches"
-
-    id: Mapped[str] = mapped_column(primary_key=True)
-    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
-    name: Mapped[str]
-    state: Mapped[str]
-    source: Mapped[dict[str, Any]]
-    """Where the items are listed; the items themselves for type `inline`, until they are expanded."""
-    template: Mapped[dict[str, Any]]
-    """What every job of it has: model, lane, options, callback, tags, metadata."""
-    max_in_flight: Mapped[int]
-    """Most jobs of it that are queued or running at a time."""
-    max_item_errors: Mapped[int | None]
-    """At so many items that failed the batch stops; null goes on to the end."""
-    request_id: Mapped[str | None]
-    error: Mapped[dict[str, Any] | None]
-    """Why its items could not all be listed, or why it stopped."""
-
-    checkpoint: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
-    """How far the expansion is."""
-    lease_owner: Mapped[str | None]
-    lease_token: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
-    """Fencing token: grows whenever somebody takes over the expansion, guards every write of it."""
-    lease_expires_at: Mapped[datetime | None]
-    """Until then the expansion is somebody's, or waits to be tried again."""
-
-    drain_settled: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
-    drain_rate: Mapped[float] = mapped_column(server_default=text("0"))
-    """Items a second that settled lately."""
-    drain_at: Mapped[datetime] = _now()
-
-    event_sequence: Mapped[int] = mapped_column(server_default=text("0"))
-    created_at: Mapped[datetime] = _now()
-    expanded_at: Mapped[datetime | None]
-    retry_requested_at: Mapped[datetime | None]
-    """Items that failed until then are to become jobs again; null when that is done."""
-    finished_at: Mapped[datetime | None]
-    expires_at: Mapped[datetime]
-
-    __table_args__ = (
-        Index("ix_batches_listing", "project_id", text("created_at desc"), text("id desc")),
-        Index("ix_batches_open", "created_at", postgresql_where=text("finished_at is null")),
-        Index("ix_batches_expires", "expires_at"),
-    )
-
-
-class BatchItemRow(Table):
-    """One video that a batch lists, or one line that lists none."""
-
-    __tablename__ = "batch_items"
-
-    batch_id: Mapped[str] = mapped_column(ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True)
-    position: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    """From 1: the line of a manifest, the place in an inline list or in a listing of a bucket."""
-    state: Mapped[str]
-    """`listed` until it becomes a job, then `submitted`; `invalid` or `canceled` when it never does."""
-    identity: Mapped[bytes | None]
-    """Digest of what it names, by which repetitions collapse; null for an invalid one."""
-    item: Mapped[dict[str, Any]]
-    """Source, client_ref, tags and metadata of the job to be."""
-    job_id: Mapped[str | None]
-    """Its latest job."""
-    error_code: Mapped[str | None]
-    error_message: Mapped[str | None]
-
-    __table_args__ = (
-        Index("uq_batch_items_identity", "batch_id", "identity", unique=True),
-        Index("ix_batch_items_waiting", "batch_id", "state", "position", postgresql_where=text("state <> 'submitted'")),
-    )
-
-
-class BatchCountRow(Table):
-    """How many items of a batch are in a state, but for what still stands in batch_deltas."""
-
-    __tablename__ = "batch_counts"
-
-    batch_id: Mapped[str] = mapped_column(ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True)
-    state: Mapped[str] = mapped_column(primary_key=True)
-    items: Mapped[int] = mapped_column(BigInteger)
-
-
-class BatchDeltaRow(Table):
-    """A change of a count, written in the transaction that moves the item: rows of their own, so that nobody waits."""
-
-    __tablename__ = "batch_deltas"
-
-    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    batch_id: Mapped[str] = mapped_column(index=True)
-    state: Mapped[str]
-    delta: Mapped[int] = mapped_column(BigInteger)
-
-
 class AttemptRow(Table):
     """One claim of one job, and how it ended."""
 
@@ -262,7 +168,7 @@ class AttemptRow(Table):
     token: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     number: Mapped[int]
     worker: Mapped[str]
-    started_at: Mapped[datetime] = _now()
+    started_at: Mapped[datetime] = now()
     finished_at: Mapped[datetime | None]
     ended: Mapped[str | None]
     """`succeeded`, `failed`, `retried`, `released`, `lost` or `canceled`; null while it runs."""
@@ -313,7 +219,7 @@ class OutboxRow(Table):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), unique=True)
     lane: Mapped[str]
     project_id: Mapped[str] = mapped_column(server_default=text("''"))
-    run_at: Mapped[datetime] = _now()
+    run_at: Mapped[datetime] = now()
     published_at: Mapped[datetime | None]
     """Kept after publication until the job is claimed, so that a lost message is noticed and sent again."""
     aged: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
@@ -341,7 +247,7 @@ class UploadRow(Table):
     sha256: Mapped[str | None]
     key: Mapped[str]
     etag: Mapped[str | None]
-    created_at: Mapped[datetime] = _now()
+    created_at: Mapped[datetime] = now()
     expires_at: Mapped[datetime]
 
 
@@ -358,7 +264,7 @@ class IdempotencyRow(Table):
     status: Mapped[int | None]
     body: Mapped[dict[str, Any] | None]
     headers: Mapped[dict[str, Any] | None]
-    created_at: Mapped[datetime] = _now()
+    created_at: Mapped[datetime] = now()
     expires_at: Mapped[datetime] = mapped_column(index=True)
 
     __table_args__ = (Index("ix_idempotency_keys_made", text("(body ->> 'id')")),)
@@ -380,7 +286,7 @@ class WebhookEndpointRow(Table):
     disabled_reason: Mapped[str | None]
     failing_since: Mapped[datetime | None]
     """When its deliveries began to fail; null again after the first success."""
-    created_at: Mapped[datetime] = _now()
+    created_at: Mapped[datetime] = now()
     deleted_at: Mapped[datetime | None]
 
 
@@ -419,9 +325,9 @@ class DeliveryRow(Table):
     state: Mapped[str]
     """`pending`, `delivered`, `failed`."""
     attempt: Mapped[int] = mapped_column(server_default=text("0"))
-    next_attempt_at: Mapped[datetime] = _now()
+    next_attempt_at: Mapped[datetime] = now()
     lease_expires_at: Mapped[datetime | None]
-    created_at: Mapped[datetime] = _now()
+    created_at: Mapped[datetime] = now()
     finished_at: Mapped[datetime | None]
 
     __table_args__ = (
@@ -437,7 +343,7 @@ class DeliveryAttemptRow(Table):
 
     delivery_id: Mapped[str] = mapped_column(ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
-    started_at: Mapped[datetime] = _now()
+    started_at: Mapped[datetime] = now()
     latency_ms: Mapped[int | None]
     status: Mapped[int | None]
     error: Mapped[str | None]
@@ -455,5 +361,5 @@ class WorkerRow(Table):
     lanes: Mapped[list[str]]
     models: Mapped[list[str]]
     device: Mapped[str]
-    started_at: Mapped[datetime] = _now()
+    started_at: Mapped[datetime] = now()
     seen_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)

@@ -71,6 +71,15 @@ class Defaults(RequestBody):
     callback: Callback | None = None
 
 
+class Budget(RequestBody):
+    """How much work a batch may cost."""
+
+    worker_seconds: Annotated[
+        float,
+        Field(gt=0, le=1e9, strict=True, description="For which attempts at its jobs may hold workers, all together."),
+    ]
+
+
 class CreateBatch(RequestBody):
     """Many videos under one order."""
 
@@ -86,6 +95,10 @@ class CreateBatch(RequestBody):
     max_item_errors: Annotated[
         Annotated[WholeNumber, Field(ge=1)] | None,
         Field(description="With `stop_after_n`: at so many invalid, failed or expired items the rest is canceled."),
+    ] = None
+
+    budget: Annotated[
+        Budget | None, Field(description="Once it is spent the rest is canceled, with the error `budget_exceeded`.")
     ] = None
 
     @model_validator(mode="after")
@@ -153,6 +166,13 @@ class BatchLinks(ResponseBody):
     jobs: str
 
 
+class BatchCost(ResponseBody):
+    """What the batch has cost so far; attempts that still run are not in it."""
+
+    worker_seconds: float
+    budget_worker_seconds: Annotated[float | None, Field(description="Null when there is no budget.")]
+
+
 class Batch(ResponseBody):
     """Where many videos stand."""
 
@@ -164,6 +184,7 @@ class Batch(ResponseBody):
     counts: BatchCounts
     progress: Annotated[float, Field(description="Share of the items known so far that are settled, 0 to 1.")]
     eta: Annotated[Timestamp | None, Field(description="From the rate of the last minutes; null while it is unknown.")]
+    cost: BatchCost
     error: BatchFailure | None
     model: str
     lane: Lane
@@ -231,6 +252,7 @@ CREATE_EXAMPLES: dict[str, Any] = {
             "source": {"type": "manifest", "uri": "s3://acme-ugc/manifests/2026-11.jsonl", "format": "jsonl"},
             "defaults": {"tags": {"queue": "politics"}},
             "max_in_flight": 200,
+            "budget": {"worker_seconds": 7200},
         },
     },
     "prefix": {
@@ -277,6 +299,7 @@ BATCH_EXAMPLE: dict[str, Any] = Batch(
     ),
     progress=0.5,
     eta=_MOMENT,
+    cost=BatchCost(worker_seconds=2940.5, budget_worker_seconds=7200.0),
     error=None,
     model="styleflow@default",
     lane=Lane.BULK,

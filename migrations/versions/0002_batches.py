@@ -33,6 +33,7 @@ def upgrade() -> None:
         sa.Column("template", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("max_in_flight", sa.Integer(), nullable=False),
         sa.Column("max_item_errors", sa.Integer(), nullable=True),
+        sa.Column("budget_seconds", sa.Double(), nullable=True),
         sa.Column("request_id", sa.Text(), nullable=True),
         sa.Column("error", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column(

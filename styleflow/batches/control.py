@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
+from styleflow.batch_tables import BatchRow
 from styleflow.batches.queries import counts, get_batch
 from styleflow.batches.state import FEEDING, TERMINAL, BatchState, going_on
 from styleflow.errors import NotRetryable
 from styleflow.jobs.state import JobState
 from styleflow.jobs.transitions import clock
-from styleflow.tables import BatchRow
 
 
 def pause(session: Session, project_id: str, batch_id: str) -> BatchRow:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -101,12 +102,12 @@ class Expander:
 
     def _expand(self, held: Held) -> None:
         turn_ends = time.monotonic() + self.turn_seconds
-        listed = entries(held.source, held.checkpoint, self.shelves)
-        while chunk := list(islice(listed, self.chunk)):
-            self._keep(held, chunk)
-            if time.monotonic() >= turn_ends:
-                self._write(_LEAVE, held, seconds=0.0)
-                return
+        with closing(entries(held.source, held.checkpoint, self.shelves)) as listed:
+            while chunk := list(islice(listed, self.chunk)):
+                self._keep(held, chunk)
+                if time.monotonic() >= turn_ends:
+                    self._write(_LEAVE, held, seconds=0.0)
+                    return
         self._write(_COMPLETE, held, error=None)
 
     def _claim(self) -> Held | None:

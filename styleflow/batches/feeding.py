@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Row, select, text
 from sqlalchemy.orm import Session, defer
 
+from styleflow.batch_tables import BatchItemRow, BatchRow
 from styleflow.batches.state import FEEDING, in_flight
 from styleflow.database import Database
 from styleflow.errors import BacklogFull
@@ -20,7 +21,6 @@ from styleflow.jobs.batch_counts import LISTED, add_counts, counts_of
 from styleflow.jobs.fairness import Ring, share
 from styleflow.jobs.intake import NewJob, admit, submit_all
 from styleflow.jobs.state import JobState, Lane
-from styleflow.tables import BatchItemRow, BatchRow
 
 FED_AT_ONCE = 500
 """Jobs in one round, over all batches: some hundred milliseconds of transactions."""

@@ -6,7 +6,7 @@ transaction can be killed at any moment and neither loses nor repeats an item.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -39,7 +39,7 @@ class Shelves:
     rules: Rules
 
 
-def entries(source: Mapping[str, Any], checkpoint: Checkpoint, shelves: Shelves) -> Iterator[Entry]:
+def entries(source: Mapping[str, Any], checkpoint: Checkpoint, shelves: Shelves) -> Generator[Entry]:
     """What the source lists behind the checkpoint.
 
     Raises what makes the whole list unreadable: SourceError leaves, SourceNotAllowed and InvalidRequest; and
@@ -54,12 +54,12 @@ def entries(source: Mapping[str, Any], checkpoint: Checkpoint, shelves: Shelves)
             return _inline(source["items"], int(checkpoint.get("position", 0)), shelves.rules)
 
 
-def _inline(items: list[dict[str, Any]], done: int, rules: Rules) -> Iterator[Entry]:
+def _inline(items: list[dict[str, Any]], done: int, rules: Rules) -> Generator[Entry]:
     for position, said in enumerate(items[done:], start=done + 1):
         yield Entry(Placed(position, _checked(partial(flat, said), rules)), {"position": position})
 
 
-def _manifest(source: Mapping[str, Any], checkpoint: Checkpoint, shelves: Shelves) -> Iterator[Entry]:
+def _manifest(source: Mapping[str, Any], checkpoint: Checkpoint, shelves: Shelves) -> Generator[Entry]:
     """Pinned to the version that was met first: an offset into another file would mean nothing."""
     bucket = shelves.bucket_named(source["bucket"])
     etag = checkpoint.get("etag")
@@ -91,7 +91,7 @@ def _line(line: RawLine, columns: list[str] | None, rules: Rules) -> Placed | No
     return Placed(line.number, _checked(lambda: read_record(text_of(line), columns), rules))
 
 
-def _prefix(source: Mapping[str, Any], checkpoint: Checkpoint, shelves: Shelves) -> Iterator[Entry]:
+def _prefix(source: Mapping[str, Any], checkpoint: Checkpoint, shelves: Shelves) -> Generator[Entry]:
     """In order of keys, so that the last key says where to go on."""
     name, endings = source["bucket"], tuple(source["extensions"])
     newer_than = source.get("modified_after")

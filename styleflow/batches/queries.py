@@ -9,13 +9,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, select, text, tuple_
 from sqlalchemy.orm import Session
 
+from styleflow.batch_tables import BatchRow
 from styleflow.batches.state import BatchState
 from styleflow.errors import NotFound
 from styleflow.ids import new_id
 from styleflow.jobs.batch_counts import INVALID, LISTED, counts_of
 from styleflow.jobs.state import JobState
 from styleflow.jobs.transitions import clock
-from styleflow.tables import BatchRow
 
 ITEM_STATES = (LISTED, INVALID, *JobState)
 """Where an item stands: where its job does, once it has one."""
@@ -31,6 +31,7 @@ class NewBatch:
     template: dict[str, Any]
     max_in_flight: int
     max_item_errors: int | None = None
+    budget_seconds: float | None = None
     request_id: str | None = None
     keep_days: float
 
@@ -59,6 +60,7 @@ def create(session: Session, new: NewBatch) -> BatchRow:
         template=new.template,
         max_in_flight=new.max_in_flight,
         max_item_errors=new.max_item_errors,
+        budget_seconds=new.budget_seconds,
         request_id=new.request_id,
         checkpoint={},
         lease_token=0,

@@ -35,6 +35,13 @@ EXPANDABLE = frozenset({BatchState.EXPANDING, BatchState.RUNNING, BatchState.PAU
 """States in which items may still be listed."""
 
 
+class StopReason(StrEnum):
+    """Why a batch stopped of itself: its error's code."""
+
+    TOO_MANY_ITEM_ERRORS = "too_many_item_errors"
+    BUDGET_EXCEEDED = "budget_exceeded"
+
+
 class Step(StrEnum):
     """What a batch needs next."""
 
@@ -55,6 +62,8 @@ class Standing:
     refused: bool
     """Its items could not all be listed."""
     max_item_errors: int | None
+    budget_seconds: float | None
+    spent_seconds: float
     counts: Counts
 
 
@@ -70,11 +79,21 @@ def next_step(standing: Standing) -> Step:
         return Step.NOTHING
     if standing.state is BatchState.CANCELING:
         return Step.CANCEL if open_items else Step.CLOSE
-    if standing.max_item_errors is not None and errors(standing.counts) >= standing.max_item_errors:
+    if stop_reason(standing) is not None:
         return Step.STOP
     if standing.retry_requested:
         return Step.RETRY
     return Step.CLOSE if standing.expanded and not open_items else Step.NOTHING
+
+
+def stop_reason(standing: Standing) -> StopReason | None:
+    """Why a batch with work left must not go on, or None. What is done already needs no budget."""
+    if standing.max_item_errors is not None and errors(standing.counts) >= standing.max_item_errors:
+        return StopReason.TOO_MANY_ITEM_ERRORS
+    work_left = not standing.expanded or standing.counts[LISTED] + in_flight(standing.counts)
+    if standing.budget_seconds is not None and standing.spent_seconds >= standing.budget_seconds and work_left:
+        return StopReason.BUDGET_EXCEEDED
+    return None
 
 
 def ended(standing: Standing) -> BatchState:

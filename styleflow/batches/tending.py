@@ -11,21 +11,24 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session, defer
 
+from styleflow.batch_tables import BatchRow
 from styleflow.batches.state import (
     BatchState,
     Standing,
     Step,
+    StopReason,
     drain_rate,
     ended,
     errors,
     next_step,
     settled,
+    stop_reason,
 )
 from styleflow.database import Database
-from styleflow.jobs.batch_counts import LISTED, add_counts, counts_of
+from styleflow.jobs.batch_counts import LISTED, add_counts, counts_of, spent_seconds_of
 from styleflow.jobs.state import JobEvent, JobState
 from styleflow.jobs.transitions import clock, finish
-from styleflow.tables import BatchRow, JobRow
+from styleflow.tables import JobRow
 from styleflow.webhooks.announce import announce_batch
 
 ITEMS_AT_ONCE = 5000
@@ -44,7 +47,8 @@ def tend_once(database: Database) -> int:
         ).all()
         counts = counts_of(session, [row.id for row in rows])
         moment = clock(session)
-    needy = [row.id for row in rows if next_step(standing(row, counts[row.id])) is not Step.NOTHING]
+        spent = spent_seconds_of(session, [row.id for row in rows])
+    needy = [row.id for row in rows if next_step(standing(row, counts[row.id], spent[row.id])) is not Step.NOTHING]
     done = sum(_tend(database, batch_id) for batch_id in needy)
     for row in rows:
         if moment - row.drain_at >= timedelta(seconds=SAMPLE_SECONDS):
@@ -52,7 +56,7 @@ def tend_once(database: Database) -> int:
     return done
 
 
-def standing(batch: BatchRow, counts: Mapping[str, int]) -> Standing:
+def standing(batch: BatchRow, counts: Mapping[str, int], spent_seconds: float) -> Standing:
     """What the decisions of state.py look at."""
     return Standing(
         state=BatchState(batch.state),
@@ -60,6 +64,8 @@ def standing(batch: BatchRow, counts: Mapping[str, int]) -> Standing:
         retry_requested=batch.retry_requested_at is not None,
         refused=batch.error is not None,
         max_item_errors=batch.max_item_errors,
+        budget_seconds=batch.budget_seconds,
+        spent_seconds=spent_seconds,
         counts=counts,
     )
 
@@ -76,15 +82,16 @@ def _tend(database: Database, batch_id: str) -> bool:
             return False
         # Counted again: only now nobody feeds it.
         counts = counts_of(session, [batch_id])[batch_id]
-        match next_step(standing(batch, counts)):
+        found = standing(batch, counts, spent_seconds_of(session, [batch_id])[batch_id])
+        match next_step(found):
             case Step.CANCEL:
                 return _cancel(session, batch) > 0
             case Step.RETRY:
                 return _try_again(session, batch)
             case Step.STOP:
-                return _stop(batch, counts)
+                return _stop(batch, found)
             case Step.CLOSE:
-                return _close(session, batch, counts)
+                return _close(session, batch, found)
             case Step.NOTHING:
                 return False
 
@@ -144,20 +151,28 @@ def _try_again(session: Session, batch: BatchRow) -> bool:
     return True
 
 
-def _stop(batch: BatchRow, counts: Mapping[str, int]) -> bool:
+def _stop(batch: BatchRow, found: Standing) -> bool:
+    reason = stop_reason(found)
+    if reason is None:
+        return False
     batch.state = BatchState.CANCELING
-    batch.error = {
-        "code": "too_many_item_errors",
-        "message": f"{errors(counts)} items failed; the batch was to stop at {batch.max_item_errors}.",
-    }
+    batch.error = {"code": reason, "message": _told(reason, found)}
     return True
 
 
-def _close(session: Session, batch: BatchRow, counts: Mapping[str, int]) -> bool:
-    batch.state = ended(standing(batch, counts))
+def _told(reason: StopReason, found: Standing) -> str:
+    match reason:
+        case StopReason.TOO_MANY_ITEM_ERRORS:
+            return f"{errors(found.counts)} items failed; it was to stop at {found.max_item_errors}."
+        case StopReason.BUDGET_EXCEEDED:
+            return f"Workers were held for {found.spent_seconds:.1f} s; the budget was {found.budget_seconds} s."
+
+
+def _close(session: Session, batch: BatchRow, found: Standing) -> bool:
+    batch.state = ended(found)
     batch.finished_at = clock(session)
     session.flush()
-    announce_batch(session, batch, counts)
+    announce_batch(session, batch, found.counts)
     return True
 
 

@@ -11,12 +11,15 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
+from styleflow.batch_tables import BatchDeltaRow
 from styleflow.jobs.state import JobState
-from styleflow.tables import BatchDeltaRow, JobRow
+from styleflow.tables import JobRow
 
 LISTED, INVALID, DEDUPLICATED = "listed", "invalid", "deduplicated"
 """Counts of items that are no jobs: waiting to become one, never to become one, repetitions of an earlier one."""
 COUNTED = (LISTED, INVALID, *JobState, DEDUPLICATED)
+SPENT = "spent_ms"
+"""Kept like a count, and none: milliseconds for which attempts at the batch's jobs held a worker."""
 FOLDED_AT_ONCE = 20_000
 
 
@@ -24,6 +27,12 @@ def tell_batch(session: Session, job: JobRow, state: JobState) -> None:
     """The job, which its transaction has locked, is about to move to `state`."""
     if job.batch_id is not None:
         add_counts(session, job.batch_id, {job.state: -1, state: 1})
+
+
+def charge_batch(session: Session, job: JobRow, seconds: float) -> None:
+    """An attempt at the job held a worker for so long."""
+    if job.batch_id is not None:
+        add_counts(session, job.batch_id, {SPENT: round(seconds * 1000)})
 
 
 def add_counts(session: Session, batch_id: str, changes: Mapping[str, int]) -> None:
@@ -35,7 +44,17 @@ def add_counts(session: Session, batch_id: str, changes: Mapping[str, int]) -> N
 
 def counts_of(session: Session, batch_ids: Sequence[str]) -> dict[str, dict[str, int]]:
     """For each batch every state of COUNTED with its number of items, zeros included."""
-    found = {identity: dict.fromkeys(map(str, COUNTED), 0) for identity in batch_ids}
+    known = _known(session, batch_ids)
+    return {identity: {str(state): known.get((identity, state), 0) for state in COUNTED} for identity in batch_ids}
+
+
+def spent_seconds_of(session: Session, batch_ids: Sequence[str]) -> dict[str, float]:
+    """For each batch the seconds for which attempts at its jobs held a worker; those that still run are not in it."""
+    known = _known(session, batch_ids)
+    return {identity: known.get((identity, SPENT), 0) / 1000 for identity in batch_ids}
+
+
+def _known(session: Session, batch_ids: Sequence[str]) -> dict[tuple[str, str], int]:
     rows = session.execute(
         text(
             "select batch_id, state, sum(items)::bigint from ("
@@ -45,9 +64,7 @@ def counts_of(session: Session, batch_ids: Sequence[str]) -> dict[str, dict[str,
         ),
         {"ids": list(batch_ids)},
     )
-    for identity, state, items in rows:
-        found[identity][state] = items
-    return found
+    return {(identity, state): items for identity, state, items in rows}
 
 
 def fold(session: Session, limit: int = FOLDED_AT_ONCE) -> int:

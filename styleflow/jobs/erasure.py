@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from sqlalchemy import delete, exists, select, update
 from sqlalchemy.orm import Session
 
+from styleflow.batch_tables import BatchItemRow
 from styleflow.jobs.idempotency import forget_answers
 from styleflow.jobs.transitions import clock
 from styleflow.storage.keys import report_key
-from styleflow.tables import AttemptRow, BatchItemRow, DeliveryRow, EventRow, JobRow, ResultRow, TrackRow, UploadRow
+from styleflow.tables import AttemptRow, DeliveryRow, EventRow, JobRow, ResultRow, TrackRow, UploadRow
 
 
 def erase_finished(session: Session, job: JobRow) -> list[str]:

@@ -14,20 +14,11 @@ from types import MappingProxyType
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
+from styleflow.batch_tables import BatchDeltaRow, BatchItemRow, BatchRow
 from styleflow.jobs.erasure import blank_events, evidence_keys
 from styleflow.jobs.idempotency import forget_answers
 from styleflow.jobs.state import TERMINAL
-from styleflow.tables import (
-    BatchDeltaRow,
-    BatchItemRow,
-    BatchRow,
-    DeliveryRow,
-    EventRow,
-    JobRow,
-    ResultRow,
-    TrackRow,
-    UploadRow,
-)
+from styleflow.tables import DeliveryRow, EventRow, JobRow, ResultRow, TrackRow, UploadRow
 
 BATCH = 500
 LONGEST_DELIVERY_DAYS = 14.0

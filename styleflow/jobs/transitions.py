@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from styleflow.database import DISPATCH_CHANNEL, JOB_CHANNEL
 from styleflow.errors import DeadlineExceeded, LeaseLost, Poison, StyleFlowError, WorkerLost
-from styleflow.jobs.batch_counts import tell_batch
+from styleflow.jobs.batch_counts import charge_batch, tell_batch
 from styleflow.jobs.state import TERMINAL, JobEvent, JobState, Standing, advance, after_loss, is_poison
 from styleflow.tables import AttemptRow, JobRow, OutboxRow
 from styleflow.webhooks.announce import announce
@@ -154,11 +154,14 @@ def _close_attempt(session: Session, job: JobRow, *, ended: str, error: StyleFlo
     """Give up the lease. The token stays, so that the next claim's is larger."""
     if job.lease_expires_at is None:
         return
-    session.execute(
+    seconds = session.scalar(
         update(AttemptRow)
         .where(AttemptRow.job_id == job.id, AttemptRow.token == job.lease_token)
         .values(finished_at=func.now(), ended=ended, error_code=None if error is None else error.code)
+        .returning(func.extract("epoch", func.now() - AttemptRow.started_at))
+        .execution_options(synchronize_session=False)
     )
+    charge_batch(session, job, float(seconds or 0))
     job.lease_owner = None
     job.lease_expires_at = None
 

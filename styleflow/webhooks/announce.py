@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from styleflow.batch_tables import BatchRow
 from styleflow.ids import new_id
-from styleflow.tables import BatchRow, DeliveryRow, EventRow, JobRow, WebhookEndpointRow
+from styleflow.tables import DeliveryRow, EventRow, JobRow, WebhookEndpointRow
 
 TERMINAL_TYPES = frozenset({"job.succeeded", "job.failed", "job.canceled", "job.expired"})
 JOB_TYPES = TERMINAL_TYPES | {"job.queued", "job.running"}

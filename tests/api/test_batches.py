@@ -99,6 +99,15 @@ def test_a_batch_runs_under_its_cap_to_its_end(tenant: Tenant) -> None:
     assert [(data["batch_id"], data["counts"]["succeeded"]) for data in told] == [(batch, 3)]
 
 
+def test_a_batch_tells_its_budget_and_what_it_has_cost(tenant: Tenant) -> None:
+    batch = submitted(tenant, inline(1, budget={"worker_seconds": 60}))
+    assert batch["cost"] == {"worker_seconds": 0.0, "budget_worker_seconds": 60.0}
+    work(tenant)
+    fail_queued(tenant, batch["id"])
+
+    assert tenant.client.get(f"/v1/batches/{batch['id']}").json()["cost"]["worker_seconds"] >= 0.0
+
+
 def test_the_same_key_submits_once_and_another_body_is_refused(tenant: Tenant) -> None:
     body = inline(1)
     first, again = submit(tenant, body, "k"), submit(tenant, body, "k")
@@ -144,6 +153,7 @@ def test_without_a_key_nothing_is_submitted(tenant: Tenant) -> None:
         ({"on_item_error": "stop_after_n"}, 422, "invalid_request", ""),
         ({"max_in_flight": 0}, 422, "invalid_request", "/max_in_flight"),
         ({"budget": {}}, 422, "invalid_request", "/budget"),
+        ({"budget": {"worker_seconds": 0}}, 422, "invalid_request", "/budget"),
     ],
 )
 def test_what_cannot_be_a_batch_is_refused_at_once(

@@ -23,6 +23,8 @@ def standing(counts: dict[str, int] | None = None, **changes: Any) -> Standing:
         "retry_requested": False,
         "refused": False,
         "max_item_errors": None,
+        "budget_seconds": None,
+        "spent_seconds": 0.0,
     }
     return Standing(**{**values, **changes}, counts={**NONE, **(counts or {})})
 
@@ -34,6 +36,8 @@ STANDINGS = st.builds(
     retry_requested=st.booleans(),
     refused=st.booleans(),
     max_item_errors=st.none() | st.integers(1, 5),
+    budget_seconds=st.none() | st.floats(1, 100),
+    spent_seconds=st.floats(0, 200),
     counts=COUNTS,
 )
 
@@ -87,6 +91,9 @@ def test_how_a_batch_ended_says_whether_all_went_well(
         ({"failed": 1}, {"retry_requested": True}, Step.RETRY),
         ({"listed": 9, "failed": 1, "invalid": 1}, {"max_item_errors": 2}, Step.STOP),
         ({"listed": 9, "failed": 1}, {"max_item_errors": 2}, Step.NOTHING),
+        ({"listed": 9}, {"budget_seconds": 5.0, "spent_seconds": 5.0}, Step.STOP),
+        ({"listed": 9}, {"budget_seconds": 5.0, "spent_seconds": 4.9}, Step.NOTHING),
+        ({"succeeded": 9}, {"budget_seconds": 5.0, "spent_seconds": 9.0}, Step.CLOSE),
         ({"listed": 9}, {"state": BatchState.CANCELING}, Step.CANCEL),
         ({"canceled": 9}, {"state": BatchState.CANCELING, "expanded": False}, Step.CLOSE),
     ],

@@ -132,6 +132,21 @@ def test_too_many_failures_stop_the_rest(yard: Yard) -> None:
     assert yard.counts(batch) == {"invalid": 1, "failed": 1, "canceled": 8}
 
 
+def test_a_spent_budget_stops_the_rest(yard: Yard) -> None:
+    batch = running(yard, 9, max_in_flight=2, budget_seconds=100.0)
+    held = yard.desk.claim(yard.jobs(batch)[0].id)
+    yard.desk.sql("update attempts set started_at = now() - interval '101 seconds'")
+    yard.tend()
+    assert yard.batch(batch).state == "running"
+
+    yard.succeed(held.job_id, held.token)
+    yard.tend()
+
+    row = yard.batch(batch)
+    assert (row.state, row.error and row.error["code"]) == ("canceled", "budget_exceeded")
+    assert yard.counts(batch) == yard.counted(batch) == {"succeeded": 1, "canceled": 8}
+
+
 def test_only_what_is_going_on_can_be_paused_and_only_what_failed_is_tried_again(yard: Yard) -> None:
     batch = running(yard)
     with pytest.raises(NotRetryable):

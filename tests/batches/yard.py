@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import select, text
 
+from styleflow.batch_tables import BatchRow
 from styleflow.batches import control, queries
 from styleflow.batches.expansion import Expander
 from styleflow.batches.feeding import Feeder
@@ -16,7 +17,7 @@ from styleflow.errors import CorruptMedia
 from styleflow.jobs import progress
 from styleflow.jobs.batch_counts import counts_of
 from styleflow.storage.bucket import Bucket
-from styleflow.tables import BatchRow, EventRow, JobRow, ProjectRow
+from styleflow.tables import EventRow, JobRow, ProjectRow
 from tests.batches.made_items import RULES
 from tests.jobs.desk import PROJECT, Desk
 from tests.jobs.reports import scored_report
