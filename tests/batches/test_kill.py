@@ -11,6 +11,7 @@ from tests.batches.yard import Yard
 from tests.stack import eventually
 
 LINES = 4000
+# The turn outlasts the test: a child whose turn ended on a busy machine would leave nothing to be killed.
 CHILD = """
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ from tests.batches.made_items import RULES
 
 bucket = LocalBucket(Path(sys.argv[2]))
 shelves = Shelves(bucket_named=lambda name: bucket, rules=RULES)
-Expander(database=Database(sys.argv[1]), shelves=shelves, owner="child", chunk=5).expand_once()
+Expander(database=Database(sys.argv[1]), shelves=shelves, owner="child", chunk=5, turn_seconds=600).expand_once()
 """
 
 
