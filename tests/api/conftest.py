@@ -105,11 +105,12 @@ def serve(settings: Settings) -> Iterator[Running]:
 
     thread = threading.Thread(target=lambda: asyncio.run(run()), name="api-under-test")
     thread.start()
-    started.wait(20)
-    assert server.started
-    port = server.servers[0].sockets[0].getsockname()[1]
     database = Database(settings.database_url, pool_size=4, application="test")
     try:
+        # Within the try: a server that starts late must end too, or its thread keeps the whole run from ending.
+        started.wait(20)
+        assert server.started
+        port = server.servers[0].sockets[0].getsockname()[1]
         yield Running(f"http://127.0.0.1:{port}", settings, database, app)
     finally:
         server.should_exit = True
