@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from sqlalchemy.orm import Session
 
-from api import shapes
-from api.answers import ok
+from api import row_streams, shapes
+from api.answers import as_json, ok
 from api.auth import EvidenceReader, JobsReader
 from api.dependencies import Services, ServicesDep
 from api.documented import WITH_KEY, problems
 from api.evidence_rows import get_result, get_track, list_tracks, read_slice, track_spans
-from api.frame_slices import Slice, next_slices
+from api.frame_slices import Slice, Span, next_slices
+from api.negotiation import JSON, LIST_FORMS, choose
 from api.pages import clamp_limit, link_header, page
-from api.schemas.evidence import FramePage, FrameQuery, Result, Track, TrackList
+from api.schemas.evidence import FramePage, FrameQuery, Result, Track, TrackList, TrackSummary
 from styleflow.errors import Erased, SourceNotFound
 from styleflow.jobs import queries
 from styleflow.tables import ResultRow
@@ -26,11 +27,17 @@ from styleflow.tables import ResultRow
 MAX_FRAMES = 1000
 IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
 
+TRACK_COLUMNS = tuple(TrackSummary.model_fields)
+FRAME_COLUMNS = (
+    *("track_id", "frame_index", "t_ms", "left", "top", "right", "bottom"),
+    *("detection_confidence", "score", "flow_coarse", "flow_middle", "flow_fine", "attention"),
+)
+
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["evidence"])
-_ERRORS = (*WITH_KEY, "not_found", "erased", "result_not_ready")
+ERRORS = (*WITH_KEY, "not_found", "erased", "result_not_ready")
 
 
-def _result(session: Session, project_id: str, job_id: str) -> ResultRow:
+def require_result(session: Session, project_id: str, job_id: str) -> ResultRow:
     """Raises NotFound, Erased and ResultNotReady."""
     return get_result(session, queries.get_job(session, project_id, job_id))
 
@@ -40,7 +47,7 @@ def _result(session: Session, project_id: str, job_id: str) -> ResultRow:
     operation_id="getResult",
     summary="Read the answer about the video",
     response_model=Result,
-    responses={**problems(*_ERRORS), 304: {"description": "You have it already; it never changes."}},
+    responses={**problems(*ERRORS), 304: {"description": "You have it already; it never changes."}},
 )
 def read_result(
     job_id: str,
@@ -50,7 +57,7 @@ def read_result(
 ) -> Response:
     """A result never changes once it is there, so it may be kept."""
     with services.database.transaction() as session:
-        row = _result(session, principal.project_id, job_id)
+        row = require_result(session, principal.project_id, job_id)
     headers = {**IMMUTABLE, "ETag": f'"{job_id}.result.{row.token}"'}
     if shapes.etag_matches(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
@@ -62,14 +69,27 @@ def read_result(
     operation_id="listTracks",
     summary="List the faces that were followed",
     response_model=TrackList,
-    responses=problems(*_ERRORS),
+    responses={**problems(*ERRORS, "not_acceptable"), 200: {"content": row_streams.FORMS}},
 )
-def read_tracks(job_id: str, principal: EvidenceReader, services: ServicesDep) -> Response:
-    """Each with its clips and, where the weights are calibrated, their scores."""
+def read_tracks(
+    job_id: str,
+    principal: EvidenceReader,
+    services: ServicesDep,
+    accept: Annotated[str | None, row_streams.ACCEPT] = None,
+) -> Response:
+    """Each with its clips (not in CSV) and, where the weights are calibrated, their scores."""
+    form = choose(accept, LIST_FORMS)
     with services.database.transaction() as session:
-        result = _result(session, principal.project_id, job_id)
+        result = require_result(session, principal.project_id, job_id)
         summaries = list_tracks(result)
-    return ok(TrackList(data=[shapes.track(job_id, summary) for summary in summaries]), IMMUTABLE)
+    tracks = [shapes.track(job_id, summary) for summary in summaries]
+    if form == JSON:
+        return ok(TrackList(data=tracks), {**IMMUTABLE, **row_streams.VARY})
+    return row_streams.whole(form, [map(as_json, tracks)], TRACK_COLUMNS, _track_cells, IMMUTABLE)
+
+
+def _track_cells(row: Mapping[str, Any]) -> list[Any]:
+    return [row[name] for name in TRACK_COLUMNS]
 
 
 @router.get(
@@ -77,12 +97,12 @@ def read_tracks(job_id: str, principal: EvidenceReader, services: ServicesDep) -
     operation_id="getTrack",
     summary="Read one face",
     response_model=Track,
-    responses=problems(*_ERRORS),
+    responses=problems(*ERRORS),
 )
 def read_track(job_id: str, track_id: str, principal: EvidenceReader, services: ServicesDep) -> Response:
     """With its clips."""
     with services.database.transaction() as session:
-        summary = get_track(_result(session, principal.project_id, job_id), track_id)
+        summary = get_track(require_result(session, principal.project_id, job_id), track_id)
     return ok(shapes.track(job_id, summary), IMMUTABLE)
 
 
@@ -91,7 +111,7 @@ def read_track(job_id: str, track_id: str, principal: EvidenceReader, services: 
     operation_id="listFrames",
     summary="Page through the evidence frame by frame",
     response_model=FramePage,
-    responses=problems(*_ERRORS, "invalid_request", "cursor_mismatch"),
+    responses={**problems(*ERRORS, "cursor_mismatch", "not_acceptable"), 200: {"content": row_streams.FORMS}},
 )
 def read_frames(
     request: Request,
@@ -99,8 +119,20 @@ def read_frames(
     query: Annotated[FrameQuery, Query()],
     principal: EvidenceReader,
     services: ServicesDep,
+    accept: Annotated[str | None, row_streams.ACCEPT] = None,
 ) -> Response:
     """Box, score, style flow per level and temporal attention of each face in each frame, track by track."""
+    form = choose(accept, LIST_FORMS)
+    if form == JSON:
+        return _frame_page(request, job_id, query, principal.project_id, services)
+    row_streams.refuse_pages(query.model_fields_set)
+    with services.database.transaction() as session:
+        result = require_result(session, principal.project_id, job_id)
+        spans = track_spans(session, result, query.track_id, query.from_ms, query.to_ms)
+    return row_streams.whole(form, _all_frames(services, job_id, spans), FRAME_COLUMNS, _frame_cells, IMMUTABLE)
+
+
+def _frame_page(request: Request, job_id: str, query: FrameQuery, project_id: str, services: Services) -> Response:
     now = datetime.now(UTC).timestamp()
     bound = {**query.model_dump(mode="json", exclude={"limit", "cursor"}), "list": "frames", "of": job_id}
     start = (0, 0)
@@ -108,17 +140,37 @@ def read_frames(
         position, offset = services.cursors.open(query.cursor, bound, now)
         start = (int(position), int(offset))
     with services.database.transaction() as session:
-        result = _result(session, principal.project_id, job_id)
+        result = require_result(session, project_id, job_id)
         spans = track_spans(session, result, query.track_id, query.from_ms, query.to_ms)
         slices, following = next_slices(spans, start, clamp_limit(query.limit, MAX_FRAMES))
         rows = [row for part in slices for row in _rows(session, job_id, part)]
     cursor = None if following is None else services.cursors.seal(following, bound, now)
-    headers = {**IMMUTABLE, **link_header(request.url.path, request.query_params.multi_items(), cursor)}
-    return JSONResponse(page(rows, cursor), headers=headers)
+    links = link_header(request.url.path, request.query_params.multi_items(), cursor)
+    return JSONResponse(page(rows, cursor), headers={**IMMUTABLE, **row_streams.VARY, **links})
 
 
-def _rows(session: Session, job_id: str, part: Slice) -> list[dict[str, object]]:
-    return shapes.frames(part.track_id, read_slice(session, job_id, part))
+def _all_frames(services: Services, job_id: str, spans: Sequence[Span]) -> Iterator[list[dict[str, Any]]]:
+    """Piece by piece, each in a transaction of its own: a reader that takes its time holds no connection."""
+    start: tuple[int, int] | None = (0, 0)
+    while start is not None:
+        slices, start = next_slices(spans, start, MAX_FRAMES)
+        with services.database.transaction() as session:
+            piece = [row for part in slices for row in _rows(session, job_id, part)]
+        yield piece
+
+
+def _rows(session: Session, job_id: str, part: Slice) -> list[dict[str, Any]]:
+    """Raises Erased when the frames went since the query began: part of them must not look like all."""
+    rows = shapes.frames(part.track_id, read_slice(session, job_id, part))
+    if len(rows) != part.end - part.first:
+        raise Erased("The frame evidence was deleted while it was read.")
+    return rows
+
+
+def _frame_cells(row: Mapping[str, Any]) -> list[Any]:
+    plain = [row[name] for name in ("track_id", "frame_index", "t_ms")]
+    judged = [row["detection_confidence"], row["score"], *row["flow"].values(), row["attention"]]
+    return [*plain, *row["box"], *judged]
 
 
 @router.get(
@@ -126,12 +178,12 @@ def _rows(session: Session, job_id: str, part: Slice) -> list[dict[str, object]]
     operation_id="getReport",
     summary="Read the whole report, frames included",
     response_class=JSONResponse,
-    responses=problems(*_ERRORS),
+    responses=problems(*ERRORS),
 )
 def read_report(job_id: str, principal: EvidenceReader, services: ServicesDep) -> Response:
     """The report exactly as the worker wrote it; times are seconds."""
     with services.database.transaction() as session:
-        row = _result(session, principal.project_id, job_id)
+        row = require_result(session, principal.project_id, job_id)
     headers = {**IMMUTABLE, "ETag": f'"{job_id}.report.{row.token}"'}
     chunks = _opened(services, row.report_key) if row.report_key else None
     if chunks is None:

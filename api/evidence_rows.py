@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select, text
@@ -87,6 +87,19 @@ def track_spans(
         },
     ).all()
     return [Span(row.track_id, row.position, row.first, row.end) for row in rows]
+
+
+def track_scores(
+    session: Session, result: ResultRow, track_id: str | None
+) -> Iterator[tuple[str, list[float], list[float | None]]]:
+    """Id, times in seconds and scores of each track, read one track at a time. Raises Erased after retention."""
+    if result.report_key is None:
+        raise Erased("The frame evidence was kept for its time and then deleted.")
+    wanted = [track["track_id"] for track in list_tracks(result) if track_id in (None, track["track_id"])]
+    columns = select(TrackRow.time_seconds, TrackRow.score).where(TrackRow.job_id == result.job_id)
+    for name in wanted:
+        seconds, scores = session.execute(columns.where(TrackRow.track_id == name)).one()
+        yield name, seconds, scores
 
 
 def read_slice(session: Session, job_id: str, part: Slice) -> dict[str, Sequence[Any]]:

@@ -15,7 +15,20 @@ from prometheus_client import CollectorRegistry, Gauge, start_http_server
 from starlette.routing import Route
 
 import styleflow
-from api import batches, events, evidence, health, job_events, jobs, models, predict, problems, uploads, webhooks
+from api import (
+    batches,
+    events,
+    evidence,
+    evidence_lists,
+    health,
+    job_events,
+    jobs,
+    models,
+    predict,
+    problems,
+    uploads,
+    webhooks,
+)
 from api.backlog_metrics import BacklogCollector
 from api.dependencies import Services
 from api.documented import describe
@@ -43,6 +56,7 @@ ROUTERS = (
     job_events.router,
     batches.router,
     evidence.router,
+    evidence_lists.router,
     uploads.router,
     webhooks.router,
     events.router,

@@ -60,6 +60,7 @@ KINDS: Mapping[str, Kind] = {
     "source_not_allowed": Kind(403, "The source is not allowed"),
     "not_found": Kind(404, "Not found"),
     "method_not_allowed": Kind(405, "The method is not allowed here"),
+    "not_acceptable": Kind(406, "It is not written in what the caller accepts"),
     "request_timeout": Kind(408, "The body did not arrive in time", retryable=True),
     "idempotency_in_progress": Kind(409, "The first request with this key is still running", retryable=True),
     "not_retryable": Kind(409, "Its state does not allow this"),

@@ -153,7 +153,9 @@ def result(job_id: str, report: Mapping[str, Any]) -> evidence.Result:
             "links": {
                 "job": own,
                 "tracks": f"{own}/tracks",
+                "clips": f"{own}/clips",
                 "frames": f"{own}/frames",
+                "segments": f"{own}/segments",
                 "report": f"{own}/report",
             },
         }
@@ -172,11 +174,26 @@ def track_summary(summary: Mapping[str, Any]) -> evidence.TrackSummary:
 
 
 def track(job_id: str, summary: Mapping[str, Any]) -> evidence.Track:
-    clips = [
-        {**clip, "start_ms": milliseconds(clip["start_seconds"]), "end_ms": milliseconds(clip["end_seconds"])}
+    return evidence.Track.model_validate(
+        {**track_summary(summary).model_dump(), "job_id": job_id, "clips": clips(summary)}
+    )
+
+
+def clips(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of `/clips` from one track's summary. Bodies as ClipRow."""
+    return [
+        {
+            "track_id": summary["track_id"],
+            "index": clip["index"],
+            "start_ms": milliseconds(clip["start_seconds"]),
+            "end_ms": milliseconds(clip["end_seconds"]),
+            "first_frame": clip["first_frame"],
+            "last_frame": clip["last_frame"],
+            "logit": clip["logit"],
+            "probability": clip["probability"],
+        }
         for clip in summary["clips"]
     ]
-    return evidence.Track.model_validate({**track_summary(summary).model_dump(), "job_id": job_id, "clips": clips})
 
 
 def frames(track_id: str, columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
     StyleFlowError
     ├── RequestError               the caller can mend it; api/problems.py gives it a status
     │   ├── InvalidRequest, MalformedJson, UnsupportedMediaType, PayloadTooLarge, BodyStalled,
-    │   ├── CursorMismatch
+    │   ├── NotAcceptable, CursorMismatch
     │   ├── Unauthenticated, KeyInQuery, ForbiddenScope, SourceNotAllowed, NotFound, Erased
     │   ├── IdempotencyMismatch, IdempotencyInProgress, ResultNotReady, NotRetryable
     │   ├── UploadMismatch, UnknownModel, QuotaExceeded, BacklogFull
@@ -62,6 +62,12 @@ class UnsupportedMediaType(RequestError):
     """The body's Content-Type is not accepted here."""
 
     code = "unsupported_media_type"
+
+
+class NotAcceptable(RequestError):
+    """Nothing that this address writes is among what the caller accepts."""
+
+    code = "not_acceptable"
 
 
 class MethodNotAllowed(RequestError):

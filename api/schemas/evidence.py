@@ -36,6 +36,47 @@ class Clip(ResponseBody):
     probability: float | None
 
 
+class ClipRow(Clip):
+    """A clip, and whose it is."""
+
+    track_id: str
+
+
+class ClipPage(ResponseBody):
+    """Track by track, in order of time."""
+
+    data: list[ClipRow]
+    next_cursor: str | None
+    has_more: bool
+
+
+class SegmentRule(ResponseBody):
+    """What a segment is: frames of at least `leave` in a row of which one reaches `enter`."""
+
+    enter: float
+    leave: float
+    min_ms: int
+    gap_ms: int
+
+
+class Segment(ResponseBody):
+    """A stretch of one face that looks manipulated, from its first frame to its last."""
+
+    track_id: str
+    start_ms: int
+    end_ms: int
+    peak: Annotated[float, Field(description="Highest score of its frames.")]
+    mean: Annotated[float, Field(description="Mean score of its frames.")]
+
+
+class SegmentList(ResponseBody):
+    """Track by track, in order of time."""
+
+    job_id: str
+    rule: Annotated[SegmentRule | None, Field(description="Null where the outcome is not `scored`.")]
+    data: list[Segment]
+
+
 class TrackSummary(ResponseBody):
     """One face over time."""
 
@@ -121,3 +162,21 @@ class FrameQuery(RequestBody):
     to_ms: Milliseconds | None = None
     limit: Annotated[int, Field(ge=1, description="At most 1,000; more is taken as 1,000.")] = 200
     cursor: Annotated[Text, StringConstraints(max_length=1024)] | None = None
+
+
+class ClipQuery(FrameQuery):
+    """The query of `/clips`."""
+
+
+class SegmentQuery(RequestBody):
+    """The query of `/segments`. Scores are calibrated probabilities."""
+
+    track_id: Annotated[Text, StringConstraints(max_length=64)] | None = None
+    min_score: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None, description="A segment reaches it; the policy's threshold for `suspicious` when left out."
+    )
+    leave_score: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None, description="A segment stays at or above it; 0.1 below `min_score` when left out."
+    )
+    min_ms: Annotated[Milliseconds, Field(description="Shorter segments are left out.")] = 200
+    gap_ms: Annotated[Milliseconds, Field(description="Segments no further apart are one.")] = 400

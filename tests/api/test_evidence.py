@@ -83,7 +83,7 @@ def test_the_whole_report_is_what_the_worker_wrote(client: httpx.Client, job: st
 
 def test_there_is_no_result_before_the_job_succeeded(tenant: Tenant) -> None:
     job = tenant.post_job()["id"]
-    for path in ("result", "tracks", "tracks/trk_1", "frames", "report"):
+    for path in ("result", "tracks", "tracks/trk_1", "clips", "segments", "frames", "report"):
         answer = tenant.client.get(f"/v1/jobs/{job}/{path}")
         assert (answer.status_code, answer.json()["code"]) == (409, "result_not_ready")
         assert answer.json()["retryable"]
