@@ -22,8 +22,9 @@ demo: $(VENV)/.stamp ## Send the sample videos through the whole service and sho
 up: $(VENV)/.stamp ## Run the whole service on this machine until Ctrl-C
 	@exec $(BIN)/styleflow up
 
+# A file's tests stay together, so that what a module sets up is set up once. Each process has servers of its own.
 test: check ## All checks and all tests
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/.stamp ## The checks alone: style, types, import contracts
 	@$(BIN)/ruff check --quiet .
