@@ -6,14 +6,15 @@ Faces are cut from the sample videos at run time, so that a real face detector f
 from __future__ import annotations
 
 import io
+import os
 import random
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
-from functools import cache
+from functools import cache, wraps
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import av
 import cv2
@@ -23,6 +24,8 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 Picture = NDArray[np.uint8]
+Asked = ParamSpec("Asked")
+Made = TypeVar("Made")
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 RED, GREEN, BLUE, GREY = (220, 30, 30), (30, 200, 30), (30, 30, 220), (128, 128, 128)
@@ -96,6 +99,23 @@ def paste(picture: Picture, part: Picture, left: int, top: int, side: int) -> Pi
 # --- videos ---------------------------------------------------------------------------------------
 
 
+def _scheduled_as_before(write: Callable[Asked, Made]) -> Callable[Asked, Made]:
+    """SVT-AV1 makes the thread that opens it a real-time one where it may, and leaves it so: whatever the thread starts
+    afterwards, servers too, would keep others from the processor."""
+
+    @wraps(write)
+    def written(*args: Asked.args, **kwargs: Asked.kwargs) -> Made:
+        policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
+        try:
+            return write(*args, **kwargs)
+        finally:
+            if os.sched_getscheduler(0) != policy:
+                os.sched_setscheduler(0, policy, parameter)
+
+    return written
+
+
+@_scheduled_as_before
 def write_video(
     path: Path,
     pictures: Iterable[Picture],
