@@ -20,7 +20,8 @@ from api.event_streams import Batch, EventStream, Told
 from styleflow.errors import Erased, NotFound
 from styleflow.jobs import queries
 from styleflow.jobs.state import TERMINAL, JobState
-from styleflow.tables import EventRow, JobRow
+from styleflow.tables import JobRow
+from styleflow.webhook_tables import EventRow
 from styleflow.webhooks.queries import list_job_events
 
 BATCH_EVENTS = 100

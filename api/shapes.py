@@ -11,15 +11,8 @@ from api.schemas import evidence, uploads, webhooks
 from api.schemas import jobs as job_bodies
 from styleflow.jobs.state import TERMINAL, JobState
 from styleflow.storage.bucket import PresignedPut
-from styleflow.tables import (
-    AttemptRow,
-    DeliveryAttemptRow,
-    DeliveryRow,
-    EventRow,
-    JobRow,
-    UploadRow,
-    WebhookEndpointRow,
-)
+from styleflow.tables import AttemptRow, JobRow, UploadRow
+from styleflow.webhook_tables import DeliveryAttemptRow, DeliveryRow, EventRow, WebhookEndpointRow
 
 RESULT_TRACKS = 16
 _SOURCE_MEMBERS = frozenset(job_bodies.JobSource.model_fields)

@@ -25,7 +25,8 @@ from styleflow.errors import (
 from styleflow.jobs import intake
 from styleflow.jobs.intake import NewJob
 from styleflow.storage.keys import PRIVATE_PREFIXES
-from styleflow.tables import JobRow, UploadRow, WebhookEndpointRow
+from styleflow.tables import JobRow, UploadRow
+from styleflow.webhook_tables import WebhookEndpointRow
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from api.schemas.webhooks import (
 )
 from api.submission import check_address
 from styleflow.errors import NotFound
-from styleflow.tables import DeliveryRow
+from styleflow.webhook_tables import DeliveryRow
 from styleflow.webhooks import queries
 
 router = APIRouter(prefix="/v1", tags=["webhooks"], dependencies=[JSON_ONLY])

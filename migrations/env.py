@@ -5,7 +5,11 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import create_engine, text
 
-from styleflow.batch_tables import BatchRow
+from styleflow import batch_tables, webhook_tables
+from styleflow.tables import Table
+
+TABLES = (batch_tables, webhook_tables)
+"""Imported so that the metadata knows all tables."""
 
 LOCK_TIMEOUT = "5s"
 
@@ -17,7 +21,7 @@ def run() -> None:
     with engine.connect() as connection:
         connection.execute(text(f"set lock_timeout = '{LOCK_TIMEOUT}'"))
         connection.commit()
-        context.configure(connection=connection, target_metadata=BatchRow.metadata)
+        context.configure(connection=connection, target_metadata=Table.metadata)
         with context.begin_transaction():
             context.run_migrations()
     engine.dispose()

@@ -163,10 +163,34 @@ class UploadMismatch(RequestError):
     code = "upload_mismatch"
 
 
+class LegalHold(RequestError):
+    """It is under legal hold, so nothing of it is erased."""
+
+    code = "legal_hold"
+
+
+class PreconditionFailed(RequestError):
+    """`If-Match` does not name the current version."""
+
+    code = "precondition_failed"
+
+
+class PreconditionRequired(RequestError):
+    """This change needs `If-Match` with the ETag that was read."""
+
+    code = "precondition_required"
+
+
 class UnknownModel(RequestError):
     """No served model has that name."""
 
     code = "unknown_model"
+
+
+class UnknownPolicy(RequestError):
+    """The project has no policy of that name."""
+
+    code = "unknown_policy"
 
 
 class QuotaExceeded(RequestError):

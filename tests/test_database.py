@@ -3,8 +3,8 @@ from __future__ import annotations
 from sqlalchemy import inspect
 
 from migrations.upgrade import current, head
-from styleflow.batch_tables import BatchRow
 from styleflow.database import Database
+from styleflow.tables import Table
 
 
 def test_a_migrated_database_has_the_revision_that_the_code_expects(database: Database) -> None:
@@ -14,4 +14,4 @@ def test_a_migrated_database_has_the_revision_that_the_code_expects(database: Da
 def test_migrations_make_exactly_the_mapped_tables(database: Database) -> None:
     found = set(inspect(database.engine).get_table_names()) - {"alembic_version"}
 
-    assert found == set(BatchRow.metadata.tables)
+    assert found == set(Table.metadata.tables)

@@ -11,7 +11,8 @@ from styleflow.batch_tables import BatchItemRow
 from styleflow.jobs.idempotency import forget_answers
 from styleflow.jobs.transitions import clock
 from styleflow.storage.keys import report_key
-from styleflow.tables import AttemptRow, DeliveryRow, EventRow, JobRow, ResultRow, TrackRow, UploadRow
+from styleflow.tables import AttemptRow, JobRow, ResultRow, TrackRow, UploadRow
+from styleflow.webhook_tables import DeliveryRow, EventRow
 
 
 def erase_finished(session: Session, job: JobRow) -> list[str]:

@@ -18,7 +18,8 @@ from styleflow.batch_tables import BatchDeltaRow, BatchItemRow, BatchRow
 from styleflow.jobs.erasure import blank_events, evidence_keys
 from styleflow.jobs.idempotency import forget_answers
 from styleflow.jobs.state import TERMINAL
-from styleflow.tables import DeliveryRow, EventRow, JobRow, ResultRow, TrackRow, UploadRow
+from styleflow.tables import JobRow, ResultRow, TrackRow, UploadRow
+from styleflow.webhook_tables import DeliveryRow, EventRow
 
 BATCH = 500
 LONGEST_DELIVERY_DAYS = 14.0

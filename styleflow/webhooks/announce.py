@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 
 from styleflow.batch_tables import BatchRow
 from styleflow.ids import new_id
-from styleflow.tables import DeliveryRow, EventRow, JobRow, WebhookEndpointRow
+from styleflow.tables import JobRow
+from styleflow.webhook_tables import DeliveryRow, EventRow, WebhookEndpointRow
 
 TERMINAL_TYPES = frozenset({"job.succeeded", "job.failed", "job.canceled", "job.expired"})
 JOB_TYPES = TERMINAL_TYPES | {"job.queued", "job.running"}

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 
 from styleflow.errors import NotFound, NotRetryable
 from styleflow.ids import new_id
-from styleflow.tables import DeliveryAttemptRow, DeliveryRow, EventRow, JobRow, WebhookEndpointRow
+from styleflow.tables import JobRow
+from styleflow.webhook_tables import DeliveryAttemptRow, DeliveryRow, EventRow, WebhookEndpointRow
 from styleflow.webhooks.signature import new_secret
 
 PING_TYPE = "webhook.ping"

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from styleflow.batches import control
 from styleflow.errors import NotFound, NotRetryable
-from styleflow.tables import DeliveryRow, WebhookEndpointRow
+from styleflow.webhook_tables import DeliveryRow, WebhookEndpointRow
 from tests.batches.made_items import jsonl, keyed
 from tests.batches.yard import TEMPLATE, Yard, item
 from tests.jobs.desk import PROJECT

@@ -17,7 +17,8 @@ from styleflow.errors import CorruptMedia
 from styleflow.jobs import progress
 from styleflow.jobs.batch_counts import counts_of
 from styleflow.storage.bucket import Bucket
-from styleflow.tables import EventRow, JobRow, ProjectRow
+from styleflow.tables import JobRow, ProjectRow
+from styleflow.webhook_tables import EventRow
 from tests.batches.made_items import RULES
 from tests.jobs.desk import PROJECT, Desk
 from tests.jobs.reports import scored_report

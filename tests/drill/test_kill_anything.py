@@ -23,7 +23,8 @@ from styleflow.database import Database
 from styleflow.embedded import Server, socket_folder, start_postgres, start_redis
 from styleflow.jobs import intake
 from styleflow.jobs.intake import NewJob
-from styleflow.tables import AttemptRow, EventRow, JobRow, ResultRow
+from styleflow.tables import AttemptRow, JobRow, ResultRow
+from styleflow.webhook_tables import EventRow
 from tests.stack import Stack, settings_of
 
 JOBS, WORKERS, KILLS, ZOMBIES, RESTARTS = 300, 8, 50, 10, 2

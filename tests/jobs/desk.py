@@ -12,7 +12,8 @@ from styleflow.database import Database
 from styleflow.jobs.intake import NewJob, submit
 from styleflow.jobs.queries import Claim, claim
 from styleflow.jobs.state import Lane
-from styleflow.tables import AttemptRow, EventRow, JobRow, OutboxRow, ProjectRow
+from styleflow.tables import AttemptRow, JobRow, OutboxRow, ProjectRow
+from styleflow.webhook_tables import EventRow
 
 PROJECT = "prj_test"
 

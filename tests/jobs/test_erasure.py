@@ -6,7 +6,7 @@ from sqlalchemy import select, text
 from styleflow.errors import CorruptMedia, Erased, IdempotencyMismatch
 from styleflow.jobs import idempotency, progress
 from styleflow.storage.keys import report_key
-from styleflow.tables import DeliveryRow
+from styleflow.webhook_tables import DeliveryRow
 from tests.jobs.desk import PROJECT, Desk
 from tests.jobs.reports import scored_report
 from tests.jobs.test_progress import add_endpoint, add_upload, everything

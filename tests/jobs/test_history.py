@@ -25,7 +25,8 @@ from styleflow.errors import CorruptMedia, LeaseLost, SourceUnavailable
 from styleflow.jobs import progress, queries, rescue
 from styleflow.jobs.intake import submit
 from styleflow.jobs.state import TERMINAL, JobState, Lane
-from styleflow.tables import AttemptRow, EventRow, JobRow, OutboxRow, ResultRow
+from styleflow.tables import AttemptRow, JobRow, OutboxRow, ResultRow
+from styleflow.webhook_tables import EventRow
 from tests.jobs.desk import PROJECT, Desk, new_job
 from tests.jobs.reports import scored_report
 

@@ -21,7 +21,8 @@ from styleflow.errors import (
 )
 from styleflow.jobs import progress
 from styleflow.jobs.state import JobState
-from styleflow.tables import AttemptRow, ResultRow, TrackRow, UploadRow, WebhookEndpointRow
+from styleflow.tables import AttemptRow, ResultRow, TrackRow, UploadRow
+from styleflow.webhook_tables import WebhookEndpointRow
 from styleflow.webhooks.announce import announce
 from tests.jobs.desk import PROJECT, Desk
 from tests.jobs.reports import scored_report

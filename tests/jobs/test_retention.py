@@ -9,7 +9,8 @@ from styleflow.errors import StorageUnavailable
 from styleflow.jobs import progress
 from styleflow.jobs.idempotency import remember
 from styleflow.jobs.retention import KINDS, Keep
-from styleflow.tables import DeliveryRow, EventRow, JobRow, ResultRow, TrackRow, UploadRow
+from styleflow.tables import JobRow, ResultRow, TrackRow, UploadRow
+from styleflow.webhook_tables import DeliveryRow, EventRow
 from tests.jobs.desk import PROJECT, Desk
 from tests.jobs.reports import scored_report
 from tests.jobs.test_progress import add_endpoint, add_upload

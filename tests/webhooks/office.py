@@ -15,7 +15,7 @@ from styleflow.api_keys import SecretBox
 from styleflow.database import Database
 from styleflow.egress import Egress
 from styleflow.ids import new_id
-from styleflow.tables import DeliveryAttemptRow, DeliveryRow, EventRow, WebhookEndpointRow
+from styleflow.webhook_tables import DeliveryAttemptRow, DeliveryRow, EventRow, WebhookEndpointRow
 from styleflow.webhooks import queries
 from styleflow.webhooks.delivery import Deliverer, deliver_due
 

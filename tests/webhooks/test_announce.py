@@ -9,7 +9,8 @@ from sqlalchemy import select
 
 from styleflow.database import Database
 from styleflow.jobs import progress
-from styleflow.tables import DeliveryRow, EventRow, JobRow, ProjectRow, WebhookEndpointRow
+from styleflow.tables import JobRow, ProjectRow
+from styleflow.webhook_tables import DeliveryRow, EventRow, WebhookEndpointRow
 from styleflow.webhooks.announce import MAX_BODY_BYTES, TYPES, announce, event_body, wants
 from tests.jobs.desk import PROJECT, Desk
 from tests.jobs.reports import scored_report

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from styleflow.errors import CorruptMedia, DeadlineExceeded, GpuOutOfMemory, PackError, SourceUnavailable
 from styleflow.jobs import progress, queries, rescue
 from styleflow.jobs.queries import Claim
-from styleflow.tables import AttemptRow, EventRow, JobRow, ResultRow
+from styleflow.tables import AttemptRow, JobRow, ResultRow
+from styleflow.webhook_tables import EventRow
 from tests.worker.conftest import Bench
 from worker.execution import as_job_error
 from worker.fetch import FetchedVideo
