@@ -1,0 +1,1 @@
+"""What the service does here: accepting, expanding, listing, claiming. Run with `styleflow bench service`."""
