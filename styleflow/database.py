@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import psycopg
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -64,6 +65,15 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def transaction_time(session: Session) -> datetime:
+    """The database's `now()`, which stays the same during a whole transaction: asked once in each."""
+    transaction, known = session.get_transaction(), session.info.get("transaction_time")
+    if known is None or known[0] is not transaction:
+        known = session.info["transaction_time"] = (transaction, session.execute(select(func.now())).scalar_one())
+    moment: datetime = known[1]
+    return moment
 
 
 def psycopg_url(url: str) -> str:

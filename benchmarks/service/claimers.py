@@ -16,50 +16,59 @@ from styleflow.jobs import progress, queries
 from tests.jobs.reports import scored_report
 
 LEASE_SECONDS = 60.0
-START_SECONDS = 20.0
-"""How long the processes get to import and connect before all of them begin together."""
 
 
-def claim_and_settle(database_url: str, owner: str, begin: float, seconds: float) -> list[float]:
+def claim_and_settle(database: Database, owner: str, seconds: float) -> list[float]:
     """Milliseconds of each claim together with its settlement, until the time is over or nothing is queued."""
-    database = Database(database_url, pool_size=1)
     report = scored_report()
     taken: list[float] = []
-    with database.transaction() as session:
-        queries.backlog(session)
-    time.sleep(max(0.0, begin - time.time()))
-    while (sent := time.time()) < begin + seconds:
+    begin = time.perf_counter()
+    while (sent := time.perf_counter()) < begin + seconds:
         with database.transaction() as session:
             claim = queries.claim(session, worker=owner, lease_seconds=LEASE_SECONDS, lanes=("bulk",))
         if claim is None:
             break
         with database.transaction() as session:
             progress.succeed(session, claim.job_id, claim.token, report, f"evidence/{claim.job_id}/report.json")
-        taken.append((time.time() - sent) * 1000)
-    database.close()
+        taken.append((time.perf_counter() - sent) * 1000)
     return taken
 
 
 def run_claimers(database_url: str, processes: int, seconds: float) -> Taken:
-    """All of them at once. Raises subprocess.CalledProcessError when one failed."""
-    begin = time.time() + START_SECONDS
-    command = [sys.executable, "-m", "benchmarks.service.claimers", database_url, str(begin), str(seconds)]
+    """All of them at once, from the moment when the last is ready. Raises CalledProcessError when one failed."""
+    command = [sys.executable, "-m", "benchmarks.service.claimers", database_url, str(seconds)]
     children = [
-        subprocess.Popen([*command, f"claimer-{number}"], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen([*command, f"claimer-{number}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for number in range(processes)
     ]
-    taken = Taken(seconds=seconds)
+    for child in children:
+        assert child.stdout is not None
+        child.stdout.readline()
+    begin = time.perf_counter()
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    taken = Taken()
     for child in children:
         output, _ = child.communicate()
         if child.returncode:
             raise subprocess.CalledProcessError(child.returncode, command)
         taken.milliseconds += json.loads(output)
+    taken.seconds = time.perf_counter() - begin
     return taken
 
 
 def main() -> None:
-    database_url, begin, seconds, owner = sys.argv[1:]
-    json.dump(claim_and_settle(database_url, owner, float(begin), float(seconds)), sys.stdout)
+    database_url, seconds, owner = sys.argv[1:]
+    database = Database(database_url, pool_size=1)
+    with database.transaction() as session:
+        queries.backlog(session)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
+    json.dump(claim_and_settle(database, owner, float(seconds)), sys.stdout)
+    database.close()
 
 
 if __name__ == "__main__":

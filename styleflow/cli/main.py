@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 COMMANDS = {
     "analyze": "styleflow.cli.analyze:analyze",
+    "bench": "styleflow.cli.bench:app",
     "datasets": "styleflow.cli.datasets:app",
     "demo": "styleflow.cli.demo:demo",
     "evaluate": "styleflow.cli.evaluate:evaluate",

@@ -52,9 +52,10 @@ def submit_all(session: Session, wanted: Sequence[NewJob]) -> list[JobRow]:
     moment = clock(session)
     jobs = [_queued(new, moment) for new in wanted]
     session.add_all(jobs)
+    with session.no_autoflush:  # jobs and events go out in one flush
+        announce_all(session, jobs, "job.queued")
     session.flush()
     ring_all(session, jobs)
-    announce_all(session, jobs, "job.queued")
     return jobs
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from styleflow.database import DISPATCH_CHANNEL, JOB_CHANNEL
+from styleflow.database import DISPATCH_CHANNEL, JOB_CHANNEL, transaction_time
 from styleflow.errors import DeadlineExceeded, LeaseLost, Poison, StyleFlowError, WorkerLost
 from styleflow.jobs.batch_counts import charge_batch, tell_batch
 from styleflow.jobs.state import TERMINAL, JobEvent, JobState, Standing, advance, after_loss, is_poison
@@ -23,7 +23,7 @@ from styleflow.webhooks.announce import announce
 
 def clock(session: Session) -> datetime:
     """The database's time, the same during a whole transaction."""
-    return session.execute(select(func.now())).scalar_one()
+    return transaction_time(session)
 
 
 def lock_held(session: Session, job_id: str, token: int) -> JobRow:
@@ -64,8 +64,10 @@ def start(session: Session, job: JobRow, *, worker: str, lease_seconds: float) -
     job.progress = {}
     job.row_version += 1
     session.add(AttemptRow(job_id=job.id, token=job.lease_token, number=job.attempt, worker=worker, started_at=moment))
-    session.execute(delete(OutboxRow).where(OutboxRow.job_id == job.id))
-    announce(session, job, "job.running")
+    with session.no_autoflush:  # all of it goes out in one flush
+        _answer_nudge(session, job)
+        announce(session, job, "job.running")
+    session.flush()
 
 
 def finish(session: Session, job: JobRow, event: JobEvent, *, error: StyleFlowError | None = None) -> JobState:
@@ -73,15 +75,18 @@ def finish(session: Session, job: JobRow, event: JobEvent, *, error: StyleFlowEr
     state = advance(JobState(job.state), event)
     if state not in TERMINAL:
         raise ValueError(f"{event} does not finish a job")
-    _close_attempt(session, job, ended=state, error=error)
-    tell_batch(session, job, state)
-    job.state = state
-    job.finished_at = clock(session)
-    job.error = None if error is None else error_value(error)
-    job.row_version += 1
-    session.execute(delete(OutboxRow).where(OutboxRow.job_id == job.id))
-    announce(session, job, f"job.{state}")
-    _notify(session, JOB_CHANNEL, job.id)
+    with session.no_autoflush:  # all of it goes out in one flush
+        _close_attempt(session, job, ended=state, error=error)
+        tell_batch(session, job, state)
+        if JobState(job.state) is JobState.QUEUED:
+            _answer_nudge(session, job)
+        job.state = state
+        job.finished_at = clock(session)
+        job.error = None if error is None else error_value(error)
+        job.row_version += 1
+        announce(session, job, f"job.{state}")
+        _notify(session, JOB_CHANNEL, job.id)
+    session.flush()
     return state
 
 
@@ -164,6 +169,11 @@ def _close_attempt(session: Session, job: JobRow, *, ended: str, error: StyleFlo
     charge_batch(session, job, float(seconds or 0))
     job.lease_owner = None
     job.lease_expires_at = None
+
+
+def _answer_nudge(session: Session, job: JobRow) -> None:
+    """Only a queued job has one: the claim takes it away."""
+    session.execute(delete(OutboxRow).where(OutboxRow.job_id == job.id))
 
 
 def _notify(session: Session, channel: str, payload: str) -> None:

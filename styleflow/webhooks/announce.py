@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from styleflow.batch_tables import BatchRow
+from styleflow.database import transaction_time
 from styleflow.ids import new_id
 from styleflow.tables import JobRow
 from styleflow.webhook_tables import DeliveryRow, EventRow, WebhookEndpointRow
@@ -35,7 +36,7 @@ def announce_all(session: Session, jobs: Sequence[JobRow], type: str) -> list[Ev
     """`announce` for several jobs of one project, in a handful of statements."""
     if not jobs:
         return []
-    moment = _clock(session)
+    moment = transaction_time(session)
     events = []
     for job in jobs:
         job.event_sequence += 1
@@ -50,7 +51,7 @@ def announce_all(session: Session, jobs: Sequence[JobRow], type: str) -> list[Ev
 def announce_batch(session: Session, batch: BatchRow, counts: Mapping[str, int]) -> EventRow:
     """Write `batch.completed` and its deliveries. The caller holds the batch's row lock."""
     batch.event_sequence += 1
-    moment = _clock(session)
+    moment = transaction_time(session)
     body = batch_body(batch, counts, moment)
     event = _event(batch.project_id, None, BATCH_COMPLETED, batch.event_sequence, body, moment)
     callback = batch.template.get("callback_endpoint_id")
@@ -122,10 +123,6 @@ def _timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _clock(session: Session) -> datetime:
-    return session.execute(select(func.now())).scalar_one()
-
-
 def _event(project_id: str, job_id: str | None, type: str, sequence: int, body: str, moment: datetime) -> EventRow:
     return EventRow(
         id=new_id("evt"),
@@ -147,8 +144,7 @@ def _send(
 ) -> None:
     """Each event to the endpoints that subscribed to it and to its own callback; to each of them once."""
     session.add_all(events)
-    session.flush()
-    session.add_all(
+    deliveries = [
         DeliveryRow(
             id=new_id("dlv"),
             project_id=event.project_id,
@@ -162,8 +158,10 @@ def _send(
         for event, callback in zip(events, callbacks, strict=True)
         for identity, patterns in endpoints
         if identity == callback or wants(patterns, event.type)
-    )
-    session.flush()
+    ]
+    if deliveries:
+        session.flush()  # the events before what refers to them
+        session.add_all(deliveries)
 
 
 def _active_endpoints(session: Session, project_id: str) -> list[tuple[str, list[str]]]:
