@@ -14,7 +14,7 @@ from api import batch_shapes
 from api.answers import Answer, Once, as_json, ok
 from api.auth import BatchesWriter, JobsReader
 from api.batch_orders import new_batch
-from api.dependencies import JSON_ONLY, IdempotencyKey, RequestId, Services, ServicesDep, header_error
+from api.dependencies import JSON_ONLY, IdempotencyKey, RequestId, RequiredIdempotencyKey, Services, ServicesDep
 from api.documented import IDEMPOTENT, WITH_BODY, WITH_KEY, problems
 from api.pages import clamp_limit, link_header, page
 from api.schemas.batches import (
@@ -63,13 +63,12 @@ def create_batch(
     principal: BatchesWriter,
     services: ServicesDep,
     request_id: RequestId,
-    key: IdempotencyKey,
+    key: RequiredIdempotencyKey,
 ) -> Response:
-    """The Idempotency-Key is required. The list is read afterwards: what is wrong with one of its lines is told by the
-    counts and by `/errors`, and keeps no other line from being judged.
+    """The Idempotency-Key is required, so that a repetition does not submit everything twice. The list is read
+    afterwards: what is wrong with one of its lines is told by the counts and by `/errors`, and keeps no other line from
+    being judged.
     """
-    if key is None:
-        raise header_error("Idempotency-Key", "is required here, so that a repetition does not submit everything twice")
     content = body.model_dump(mode="json", exclude_unset=True)
     once = Once(principal.project_id, "POST /v1/batches", key, content, services.settings.idempotency_hours)
     with services.database.transaction() as session:

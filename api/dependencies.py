@@ -95,13 +95,20 @@ def header_error(name: str, message: str) -> InvalidRequest:
     return InvalidRequest(f"{name}: {message}", errors=[error])
 
 
-async def _idempotency_key(
-    idempotency_key: Annotated[
-        str | None,
-        Header(description="Makes the call safe to repeat: the same key and body give the stored answer for 7 days."),
-    ] = None,
-) -> str | None:
+_KEY_HEADER: Any = Header(
+    alias="Idempotency-Key",
+    description="Makes the call safe to repeat: the same key and body give the stored answer for 7 days. Quoted, as a"
+    " structured field, or bare.",
+    json_schema_extra={"pattern": r'^("([ !#-\[\]-~]|\\["\\]){1,255}"|[!#-~]([ -~]{0,253}[!-~])?)$'},
+)
+
+
+async def _idempotency_key(idempotency_key: Annotated[str | None, _KEY_HEADER] = None) -> str | None:
     return None if idempotency_key is None else parse_idempotency_key(idempotency_key)
+
+
+async def _required_idempotency_key(idempotency_key: Annotated[str, _KEY_HEADER]) -> str:
+    return parse_idempotency_key(idempotency_key)
 
 
 async def _wait_seconds(
@@ -115,5 +122,7 @@ async def _wait_seconds(
 ServicesDep = Annotated[Services, Depends(get_services)]
 RequestId = Annotated[str, Depends(get_request_id)]
 IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]
+RequiredIdempotencyKey = Annotated[str, Depends(_required_idempotency_key)]
+"""Where a repetition without one would do a great deal twice."""
 WaitSeconds = Annotated[int | None, Depends(_wait_seconds)]
 JSON_ONLY: Any = Depends(only_json)

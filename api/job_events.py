@@ -15,7 +15,7 @@ from api import shapes
 from api.answers import as_json
 from api.auth import JobsReader
 from api.dependencies import Services, ServicesDep, header_error
-from api.documented import WITH_KEY, problems
+from api.documented import SERVER_SENT_EVENT, WITH_KEY, problems
 from api.event_streams import Batch, EventStream, Told
 from styleflow.errors import Erased, NotFound
 from styleflow.jobs import queries
@@ -48,7 +48,7 @@ def parse_last_event_id(value: str | None) -> int:
         **problems(*WITH_KEY, "not_found", "erased"),
         200: {
             "description": "One message per event; `id` is its sequence, `data` the event as in `GET /v1/events`.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"schema": SERVER_SENT_EVENT}},
         },
         204: {"description": "The job is settled and you have seen its last event: do not come again."},
     },
@@ -58,7 +58,11 @@ async def stream_job_events(
     principal: JobsReader,
     services: ServicesDep,
     last_event_id: Annotated[
-        str | None, Header(description="`id` of the last event that you saw; what came after it is told first.")
+        str | None,
+        Header(
+            description="`id` of the last event that you saw; what came after it is told first.",
+            json_schema_extra={"pattern": "^[0-9]{1,9}$"},
+        ),
     ] = None,
 ) -> Response:
     """All events so far, then each as it happens, and the end after the last. `event: gap` says which are no longer

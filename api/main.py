@@ -31,7 +31,7 @@ from api import (
 )
 from api.backlog_metrics import BacklogCollector
 from api.dependencies import Services
-from api.documented import describe
+from api.description import describe
 from api.event_streams import StreamSeats
 from api.middleware import BodyLimit, RequestScope
 from api.pages import Cursors

@@ -81,19 +81,22 @@ def healthcheck(services: ServicesDep) -> Response:
         "requestBody": {
             "required": True,
             "content": {
-                kind: {
+                "application/json": {
                     "schema": {
                         "type": "object",
                         "required": ["file_path"],
                         "properties": {
-                            "file_path": {"type": "string", "description": "`https:`, `s3:` or `upload:`"},
+                            "file_path": {
+                                "type": "string",
+                                "pattern": "^(https?|s3|upload):",
+                                "description": "`https:`, `s3:` or `upload:`",
+                            },
                             "num_frames": {"type": "integer", "description": "Accepted; sampling is ours."},
                             "max_frames": {"type": "integer", "description": "Accepted; sampling is ours."},
                         },
                     },
                     "examples": PREDICT_EXAMPLES,
                 }
-                for kind in ("application/json", "application/x-www-form-urlencoded")
             },
         }
     },

@@ -201,10 +201,15 @@ def _on_framework_error(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> list[str]:
-    """The methods of every route with this path. The framework names those of the first one only."""
+    """The methods of every route with this path. The framework names those of the first one only.
+
+    A verb after a colon belongs to its own route alone, although the id of another could be read as holding it.
+    """
     templates: Mapping[Pattern[str], frozenset[str]] = request.app.state.methods
     path = request.scope["path"]
-    return sorted({method for template, methods in templates.items() if template.match(path) for method in methods})
+    found = {template: methods for template, methods in templates.items() if template.match(path)}
+    verbs = {template: methods for template, methods in found.items() if ":" in template.pattern.rpartition(")")[2]}
+    return sorted({method for methods in (verbs or found).values() for method in methods})
 
 
 def _on_database_gone(request: Request, error: Exception) -> Response:
