@@ -53,6 +53,10 @@ def _description(app: FastAPI, public_url: str) -> dict[str, Any]:
     for operation in _operations(found["paths"]):
         _only_problems(operation["responses"])
         operation.setdefault("security", [])
+        for parameter in operation.get("parameters", ()):
+            parameter["schema"] = _never_null(parameter["schema"])
+            if parameter["name"] == "cursor":
+                parameter["schema"]["pattern"] = "^[A-Za-z0-9_=-]*$"
         for status, response in operation["responses"].items():
             headers = response.setdefault("headers", {})
             headers.update({name: header for name, header in _HEADERS.get(status, {}).items() if name not in headers})
@@ -104,6 +108,14 @@ def _only_problems(responses: dict[str, Any]) -> None:
             del responses[status]
         elif int(status) >= 400 and reference.endswith("/Problem"):
             response["content"] = {MEDIA_TYPE: shown}
+
+
+def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter is left out, not null: the one alternative that is left, with what was said of both."""
+    said = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
+    if len(said) != 1:
+        return schema
+    return {**said[0], **{name: value for name, value in schema.items() if name != "anyOf"}}
 
 
 def _add_examples(operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> None:

@@ -133,8 +133,10 @@ def _of_members(members: Mapping[str, Any], components: Mapping[str, Any], name:
 
 
 def _number(schema: Mapping[str, Any]) -> float:
-    low = schema.get("minimum", schema.get("exclusiveMinimum", 0) + ("exclusiveMinimum" in schema))
-    return low if low > 0 or schema.get("maximum", 1) < 1 else min(1, schema.get("maximum", 1))
+    """1 where it may be, else the least that may be."""
+    low: float = schema.get("minimum", schema.get("exclusiveMinimum", 0) + ("exclusiveMinimum" in schema))
+    high: float = schema.get("maximum", 1)
+    return low if low > 0 else min(1, high)
 
 
 def _text(schema: Mapping[str, Any], name: str) -> str:

@@ -61,7 +61,7 @@ async def stream_job_events(
         str | None,
         Header(
             description="`id` of the last event that you saw; what came after it is told first.",
-            json_schema_extra={"pattern": "^[0-9]{1,9}$"},
+            json_schema_extra={"pattern": "^[0-9]{0,9}$"},
         ),
     ] = None,
 ) -> Response:

@@ -73,7 +73,9 @@ def healthcheck(services: ServicesDep) -> Response:
     summary="The original server's prediction",
     response_model=Prediction,
     responses={
-        **problems(*WITH_KEY, "malformed_json", "payload_too_large", "invalid_request", "source_not_allowed"),
+        **problems(
+            *WITH_KEY, "malformed_json", "payload_too_large", "invalid_request", "source_not_allowed", "not_found"
+        ),
         500: {"description": 'The video could not be judged: `{"error": …, "job_id": …}`.'},
         503: {"description": 'Busy, or not done in time: `{"message": …}`; the job goes on at `Location`.'},
     },

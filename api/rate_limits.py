@@ -74,7 +74,7 @@ def _exhausted(limits: Sequence[Policy], levels: Sequence[Level]) -> list[tuple[
 
 def described(operation: Mapping[str, object]) -> dict[str, object]:
     """What OpenAPI says of these headers, for each answer of an operation that needs a key."""
-    if "security" not in operation:
+    if not operation.get("security"):
         return {}
     return {
         "RateLimit-Policy": {"description": "Quotas (`q`) per window (`w` seconds).", "schema": {"type": "string"}},

@@ -33,6 +33,13 @@ def _storable(value: Any) -> Any:
     return value
 
 
+def _written_out(value: Any) -> Any:
+    """Seconds since 1970 are no time of RFC 3339, although they could be read as one."""
+    if isinstance(value, int | float) or (isinstance(value, str) and "-" not in value[1:]):
+        raise ValueError("must be a time such as 2026-11-20T12:31:00Z")
+    return value
+
+
 def _on_the_calendar(moment: datetime) -> datetime:
     """In UTC. A year's distance from the last one keeps it readable in every time zone."""
     try:
@@ -45,10 +52,16 @@ def _on_the_calendar(moment: datetime) -> datetime:
 
 
 Timestamp = Annotated[datetime, PlainSerializer(as_rfc3339, return_type=str)]
-Moment = Annotated[AwareDatetime, AfterValidator(_on_the_calendar)]
+Moment = Annotated[AwareDatetime, AfterValidator(_on_the_calendar), BeforeValidator(_written_out)]
 Text = Annotated[str, BeforeValidator(_storable)]
+WebAddress = Annotated[
+    Text,
+    StringConstraints(min_length=1, max_length=2048),
+    Field(json_schema_extra={"pattern": r"^https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[!-~]*$"}),
+]
+"""What egress makes of it decides; the pattern in the description is what it surely takes."""
 WholeNumber = Annotated[int, Field(strict=True)]
-"""In a body: `true` and `"1"` are no numbers."""
+"""In a body: `true` and `"1"` are no numbers, and `1.0` is none that we would guess at."""
 Id = Annotated[Text, StringConstraints(min_length=1, max_length=64)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Milliseconds = Annotated[int, Field(ge=0, le=7 * 24 * 3600 * 1000)]

@@ -18,6 +18,7 @@ from api.schemas.body import (
     Sha256,
     Text,
     Timestamp,
+    WebAddress,
     WholeNumber,
 )
 from styleflow.jobs.state import JobState, Lane
@@ -82,7 +83,7 @@ class UrlSource(RequestBody):
     """A file on the web; fetched when the job runs."""
 
     type: Literal["url"]
-    url: Annotated[Text, StringConstraints(min_length=1, max_length=4096)]
+    url: WebAddress
 
 
 Source = Annotated[UploadSource | S3Source | UrlSource, Field(discriminator="type")]
@@ -170,7 +171,7 @@ class JobFilters(RequestBody):
     lane: Lane | None = None
     batch_id: Id | None = None
     client_ref: Annotated[Text, StringConstraints(max_length=256)] | None = None
-    tag: Annotated[Text, StringConstraints(max_length=321, pattern=r"^[^:]+:")] | None = Field(
+    tag: Annotated[Text, StringConstraints(pattern=r"^[^:]{1,64}:[^\n]{0,256}$")] | None = Field(
         default=None, description="`key:value`"
     )
     created_after: Moment | None = None

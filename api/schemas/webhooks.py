@@ -4,28 +4,35 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema
 
-from api.schemas.body import Id, RequestBody, ResponseBody, Text, Timestamp
+from api.schemas.body import Id, RequestBody, ResponseBody, Text, Timestamp, WebAddress
 from styleflow.webhooks.announce import TYPES, wants
+
+PATTERNS = ["*", *sorted({f"{type.partition('.')[0]}.*" for type in TYPES} | TYPES)]
+"""All that an endpoint can subscribe to."""
 
 
 def _matching(pattern: str) -> str:
     """Raises ValueError for a pattern that no event will ever match: a subscription to silence is a slip."""
     if not any(wants([pattern], type) for type in TYPES):
-        raise ValueError(f"matches no event; choose from *, job.*, batch.*, {', '.join(sorted(TYPES))}")
+        raise ValueError(f"matches no event; choose from {', '.join(PATTERNS)}")
     return pattern
 
 
-EventPattern = Annotated[str, StringConstraints(max_length=64), AfterValidator(_matching)]
-Address = Annotated[Text, StringConstraints(min_length=1, max_length=2048)]
+EventPattern = Annotated[
+    str,
+    StringConstraints(max_length=64),
+    AfterValidator(_matching),
+    WithJsonSchema({"type": "string", "enum": PATTERNS}),
+]
 Description = Annotated[Text, StringConstraints(max_length=256)]
 
 
 class CreateEndpoint(RequestBody):
     """An address that wants to be told."""
 
-    url: Address
+    url: WebAddress
     events: Annotated[list[EventPattern], Field(min_length=1, max_length=32)] = Field(default_factory=lambda: ["job.*"])
     description: Description = ""
 
@@ -33,7 +40,7 @@ class CreateEndpoint(RequestBody):
 class ChangeEndpoint(RequestBody):
     """What is left out stays. `state` `active` switches a disabled endpoint on again."""
 
-    url: Address | None = None
+    url: WebAddress | None = None
     events: Annotated[list[EventPattern], Field(min_length=1, max_length=32)] | None = None
     description: Description | None = None
     state: Literal["active", "disabled"] | None = None

@@ -1,0 +1,1 @@
+"""What `test_schemathesis.py` gives to Schemathesis: its configuration and hooks."""
