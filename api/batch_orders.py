@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from api.dependencies import Services
 from api.schemas.batches import CreateBatch, Defaults, InlineSource, ManifestSource, PrefixSource
-from api.schemas.jobs import stored_options
+from api.schemas.options import stored_options
 from api.submission import check_callback
 from styleflow.batches.listing import manifest_address
 from styleflow.batches.queries import NewBatch
@@ -59,6 +59,7 @@ def _template(services: Services, session: Session, project_id: str, defaults: D
         "model": model,
         "lane": str(lane),
         "options": stored_options(defaults.options),
+        "dedupe": str(defaults.dedupe),
         "tags": dict(defaults.tags),
         "metadata": dict(defaults.metadata),
         "callback_endpoint_id": defaults.callback.endpoint_id if defaults.callback else None,

@@ -26,6 +26,7 @@ from api import (
     models,
     predict,
     problems,
+    reruns,
     uploads,
     webhooks,
 )
@@ -53,6 +54,7 @@ from styleflow.telemetry import REGISTRY
 
 ROUTERS = (
     jobs.router,
+    reruns.router,
     job_events.router,
     batches.router,
     evidence.router,

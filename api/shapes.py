@@ -46,6 +46,8 @@ def job(row: JobRow) -> job_bodies.Job:
             "cancel_requested": row.cancel_requested_at is not None,
             "error": row.error,
             "parent_job_id": row.parent_job_id,
+            "dedupe": row.dedupe,
+            "deduplicated_from": row.deduplicated_from,
             "batch_id": row.batch_id,
             "callback": {"endpoint_id": row.callback_endpoint_id} if row.callback_endpoint_id else None,
             "client_ref": row.client_ref,

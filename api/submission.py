@@ -10,7 +10,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.dependencies import Services
-from api.schemas.jobs import Callback, CreateJob, S3Source, UploadSource, UrlSource, stored_options
+from api.schemas.jobs import Callback, CreateJob, S3Source, UploadSource, UrlSource
+from api.schemas.options import stored_options
 from api.upload_rows import completed_upload, upload_source
 from styleflow.errors import (
     InvalidRequest,
@@ -72,7 +73,7 @@ def record(
     services.catalog.resolve(model)
     _check_deadline(session, body)
     check_callback(session, project_id, body.callback, "/callback/endpoint_id")
-    _hold_upload(session, source)
+    hold_upload(session, source)
     intake.admit(session, services.settings.max_queued_jobs)
     return intake.submit(
         session,
@@ -87,6 +88,7 @@ def record(
             metadata=dict(body.metadata),
             callback_endpoint_id=body.callback.endpoint_id if body.callback else None,
             deadline=body.deadline,
+            dedupe=body.dedupe,
             request_id=request_id,
             max_attempts=services.settings.max_attempts,
             expires_in_days=services.settings.results_days,
@@ -148,7 +150,7 @@ def check_callback(session: Session, project_id: str, callback: Callback | None,
         raise field_problem(pointer, "names an endpoint that is disabled")
 
 
-def _hold_upload(session: Session, source: Mapping[str, Any]) -> None:
+def hold_upload(session: Session, source: Mapping[str, Any]) -> None:
     """Keep retention from deleting the upload between the look at it and the commit of the job that needs it."""
     if source["type"] != "upload":
         return

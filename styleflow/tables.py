@@ -98,6 +98,11 @@ class JobRow(Table):
     model: Mapped[str]
     options: Mapped[dict[str, Any]]
     callback_endpoint_id: Mapped[str | None]
+    dedupe: Mapped[str] = mapped_column(server_default=text("'off'"))
+    """`reuse`, `force` or `off`: see `jobs/reuse.py`."""
+    content_key: Mapped[bytes | None]
+    """Digest of all that decides its result; only of a job whose result may be used again."""
+    deduplicated_from: Mapped[str | None]
     client_ref: Mapped[str | None]
     tags: Mapped[dict[str, Any]]
     job_metadata: Mapped[dict[str, Any]] = mapped_column("metadata")
@@ -139,6 +144,7 @@ class JobRow(Table):
         Index("ix_jobs_deadline", "deadline", postgresql_where=text("state in ('queued', 'running')")),
         Index("ix_jobs_listing", "project_id", text("created_at desc"), text("id desc")),
         Index("ix_jobs_expires", "expires_at"),
+        Index("ix_jobs_content", "project_id", "content_key", postgresql_where=text("content_key is not null")),
         Index("ix_jobs_erased", "id", postgresql_where=text("erased_at is not null")),
         Index("ix_jobs_client_ref", "project_id", "client_ref", postgresql_where=text("client_ref is not null")),
         Index(

@@ -23,6 +23,9 @@ class StubAnalyzer:
     models = ("stub@1",)
     device = "cpu"
 
+    def pipeline(self, model: str) -> Pipeline:
+        return report_without_face().pipeline
+
     def analyze(
         self,
         video: FetchedVideo,

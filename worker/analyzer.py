@@ -11,9 +11,10 @@ import torch
 
 from styleflow.detection.analyze import AnalysisOptions, Progress, analyze
 from styleflow.detection.engine import Detector
+from styleflow.detection.pipeline import describe
 from styleflow.errors import ConfigurationError, InternalFailure, ModelUnavailable
 from styleflow.packs import Catalog
-from styleflow.report import VideoReport
+from styleflow.report import Pipeline, VideoReport
 from styleflow.settings import Settings
 from styleflow.video.confinement import is_enough
 from styleflow.video.decoder_process import SandboxLimits, confinement_here
@@ -35,6 +36,10 @@ class DetectorAnalyzer:
     @property
     def models(self) -> tuple[str, ...]:
         return tuple(sorted(self.detectors))
+
+    def pipeline(self, model: str) -> Pipeline:
+        """Raises ModelUnavailable and UnknownModel."""
+        return describe(self._detector(model))
 
     def analyze(
         self,

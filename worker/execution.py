@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -30,19 +30,23 @@ from styleflow.errors import (
     ModelUnavailable,
     PackError,
     Released,
+    SourceNotFound,
     StyleFlowError,
     UnknownModel,
 )
 from styleflow.jobs import progress
 from styleflow.jobs.queries import Claim, claim
-from styleflow.report import VideoReport, report_to_json
+from styleflow.jobs.reuse import Dedupe, content_key, find_earlier, settle_from
+from styleflow.report import Pipeline, VideoReport, report_to_json
 from styleflow.storage.bucket import Bucket
+from styleflow.storage.copying import copy_folder
 from styleflow.storage.keys import report_key
 from styleflow.telemetry import ATTEMPTS_ENDED, FENCED_COMMITS
 from worker.fetch import FetchedVideo, Sources, fetch_watched
 from worker.lease import Lease
 
 log = structlog.get_logger(__name__)
+Written = TypeVar("Written")
 
 
 class Analyzer(Protocol):
@@ -55,6 +59,10 @@ class Analyzer(Protocol):
 
     @property
     def device(self) -> str: ...
+
+    def pipeline(self, model: str) -> Pipeline:
+        """What would judge a job of that model, as its report will say. Raises ModelUnavailable."""
+        ...
 
     def analyze(
         self,
@@ -112,8 +120,7 @@ class Execution:
     def _attempt(self, held: Claim, lease: Lease) -> str:
         """How the attempt ended; every way out of the work is settled here, once."""
         try:
-            report, key = self._produce(held, lease)
-            self._settle(lease, lambda session: progress.succeed(session, held.job_id, held.token, report, key))
+            self._produce(held, lease)
         except LeaseLost:
             FENCED_COMMITS.inc()
             return "lost"
@@ -137,25 +144,40 @@ class Execution:
             )
         return "succeeded"
 
-    def _produce(self, held: Claim, lease: Lease) -> tuple[VideoReport, str]:
-        """Fetch, analyze, store. The stored object's key holds the fencing token, so attempts never share one."""
+    def _produce(self, held: Claim, lease: Lease) -> None:
+        """Fetch, analyze, store, settle. The key of the report holds the fencing token, so attempts never share one."""
+        key = report_key(held.job_id, held.token)
         lease.check()
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
             lease.report({"phase": "fetching"})
             started = time.monotonic()
             video = fetch_watched(held.source, self.sources, Path(folder), lease.check)
             fetch_ms = round((time.monotonic() - started) * 1000)
+            if held.dedupe == Dedupe.REUSE and self._settled_from_earlier(held, lease, video, key):
+                return
             report = self.analyzer.analyze(
                 video, held.model, held.options, report_progress=lease.report, checkpoint=lease.check
             )
         lease.check()
-        key = report_key(held.job_id, held.token)
         body = report_to_json(report)
         body["timing_ms"] = {"fetch": fetch_ms, **body["timing_ms"]}
         self.bucket.put(key, json.dumps(body, separators=(",", ":")).encode(), "application/json")
-        return report, key
+        self._settle(lease, lambda session: progress.succeed(session, held.job_id, held.token, report, key))
 
-    def _settle(self, lease: Lease, write: Callable[[Session], object]) -> None:
+    def _settled_from_earlier(self, held: Claim, lease: Lease, video: FetchedVideo, key: str) -> bool:
+        """Whether an earlier result was there to be used: then this job has it too, with objects of its own."""
+        wanted = content_key(video.sha256, self.analyzer.pipeline(held.model), held.options)
+        with self.database.transaction() as session:
+            earlier = find_earlier(session, held.project_id, wanted)
+        if earlier is None:
+            return False
+        try:
+            copy_folder(self.bucket, earlier.report_key, key, video.path.parent, lease.check)
+        except SourceNotFound:
+            return False
+        return self._settle(lease, lambda session: settle_from(session, held.job_id, held.token, earlier, key))
+
+    def _settle(self, lease: Lease, write: Callable[[Session], Written]) -> Written:
         """One transaction; a database that is away for a moment is asked again, for the length of a lease at most.
 
         What the database refuses for good is raised at once: the attempt then fails instead of asking for ever.
@@ -164,14 +186,12 @@ class Execution:
         while True:
             try:
                 with self.database.transaction() as session:
-                    write(session)
+                    return write(session)
             except (OperationalError, InterfaceError, PoolTimeout) as error:
                 if lease.age() > self.lease_seconds or time.monotonic() > give_up_at:
                     raise LeaseLost("the database was away for longer than the lease") from error
                 log.warning("settle_delayed", error=type(error).__name__)
                 time.sleep(min(0.5, self.lease_seconds / 10))
-            else:
-                return
 
     def _settle_quietly(self, lease: Lease, ended: str, write: Callable[[Session], object]) -> str:
         """Settle an attempt without a result; when the lease is gone meanwhile, whoever took over settles."""

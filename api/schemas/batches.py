@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from api.schemas.body import Id, Moment, RequestBody, ResponseBody, Text, Timestamp, WholeNumber
-from api.schemas.jobs import MAX_TAGS, Callback, JobSource, Options, S3Source, Tag, TagName, UrlSource, small
+from api.schemas.jobs import MAX_TAGS, Callback, JobSource, S3Source, Tag, TagName, UrlSource, small
+from api.schemas.options import Options
 from styleflow.batches.state import BatchState
+from styleflow.jobs.reuse import Dedupe
 from styleflow.jobs.state import Lane
 
 MAX_INLINE_ITEMS = 1000
@@ -69,6 +71,7 @@ class Defaults(RequestBody):
     tags: Tags = Field(default_factory=dict)
     metadata: Metadata = Field(default_factory=dict)
     callback: Callback | None = None
+    dedupe: Dedupe = Dedupe.OFF
 
 
 class Budget(RequestBody):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints
 
 from api.schemas.body import (
     Id,
-    Milliseconds,
     Moment,
     RequestBody,
     ResponseBody,
@@ -19,16 +18,15 @@ from api.schemas.body import (
     Text,
     Timestamp,
     WebAddress,
-    WholeNumber,
 )
+from api.schemas.options import Options
+from styleflow.jobs.reuse import Dedupe
 from styleflow.jobs.state import JobState, Lane
 from styleflow.report import Outcome, Verdict
 
 MAX_METADATA_BYTES = 8 * 1024
 MAX_METADATA_DEPTH = 32
 MAX_TAGS = 16
-MAX_CLIPS = 512
-"""A track's frames are one row: 512 clips of 32 frames keep it below a few megabytes."""
 
 Tag = Annotated[Text, StringConstraints(max_length=256)]
 TagName = Annotated[Text, StringConstraints(min_length=1, max_length=64, pattern=r"^[^:\x00]+$")]
@@ -89,59 +87,6 @@ class UrlSource(RequestBody):
 Source = Annotated[UploadSource | S3Source | UrlSource, Field(discriminator="type")]
 
 
-class Sampling(RequestBody):
-    """Which clips of 32 frames are judged."""
-
-    mode: Annotated[
-        Literal["auto", "full", "uniform"] | None,
-        Field(
-            description="`full`: everything from the start on, up to `max_clips`. `uniform`: `clips` windows spread"
-            " evenly. `auto` (the default): `full` for a video of at most `clips` windows or of unknown length, else"
-            " `uniform`."
-        ),
-    ] = None
-    clips: Annotated[
-        Annotated[WholeNumber, Field(ge=1, le=MAX_CLIPS)] | None,
-        Field(description="Windows of `uniform`, and where `auto` turns to it; 16 when left out."),
-    ] = None
-    max_clips: Annotated[
-        Annotated[WholeNumber, Field(ge=1, le=MAX_CLIPS)] | None,
-        Field(description="Where `full` ends; 512 when left out. The rest is then not looked at: `truncated`."),
-    ] = None
-
-
-class Region(RequestBody):
-    """Which part of the video is looked at."""
-
-    start_ms: Annotated[
-        Annotated[Milliseconds, Field(strict=True)] | None, Field(description="From the start of the video.")
-    ] = None
-    end_ms: Annotated[
-        Annotated[Milliseconds, Field(strict=True)] | None, Field(description="Not looked at from here on.")
-    ] = None
-
-    @model_validator(mode="after")
-    def _forward(self) -> Self:
-        if self.end_ms is not None and self.end_ms <= (self.start_ms or 0):
-            raise ValueError("end_ms must lie after start_ms")
-        return self
-
-
-class Faces(RequestBody):
-    """Which faces are followed."""
-
-    max_tracks: Annotated[WholeNumber, Field(ge=1, le=64)] | None = None
-    min_size_px: Annotated[WholeNumber, Field(ge=16, le=2048)] | None = None
-
-
-class Options(RequestBody):
-    """What is left out takes the installation's default."""
-
-    sampling: Sampling = Sampling()
-    region: Region = Region()
-    faces: Faces = Faces()
-
-
 class Callback(RequestBody):
     """An endpoint that is told when the job settles, whatever its own patterns say."""
 
@@ -160,6 +105,20 @@ class CreateJob(RequestBody):
     metadata: Annotated[dict[str, Any], AfterValidator(small)] = Field(default_factory=dict)
     callback: Callback | None = None
     deadline: Moment | None = None
+    dedupe: Annotated[
+        Dedupe,
+        Field(
+            description="`reuse`: where the same bytes were judged by the same pack with the same options in this"
+            " project, that result is this job's, too. `force`: judge again, and let later jobs use it. `off`: neither."
+        ),
+    ] = Dedupe.OFF
+
+
+class RerunJob(RequestBody):
+    """The same video by another pack, or with other options."""
+
+    model: Annotated[Text, StringConstraints(min_length=1, max_length=128)]
+    options: Annotated[Options | None, Field(description="Those of the job itself when left out.")] = None
 
 
 class JobFilters(RequestBody):
@@ -248,6 +207,8 @@ class Job(ResponseBody):
     cancel_requested: bool
     error: JobFailure | None
     parent_job_id: str | None
+    dedupe: Dedupe
+    deduplicated_from: Annotated[str | None, Field(description="The job whose result this one took over.")]
     batch_id: str | None
     callback: dict[str, Any] | None
     client_ref: str | None
@@ -292,11 +253,6 @@ def tag_of(text: str | None) -> tuple[str, str] | None:
         return None
     name, _, value = text.partition(":")
     return name, value
-
-
-def stored_options(options: Options) -> dict[str, Any]:
-    """Only what the caller gave."""
-    return {name: part for name, part in options.model_dump(exclude_none=True).items() if part}
 
 
 CREATE_EXAMPLES: dict[str, Any] = {
@@ -347,6 +303,8 @@ JOB_EXAMPLE: dict[str, Any] = Job(
     cancel_requested=False,
     error=None,
     parent_job_id=None,
+    dedupe=Dedupe.OFF,
+    deduplicated_from=None,
     batch_id=None,
     callback=None,
     client_ref="post-991",

@@ -93,6 +93,7 @@ class Feeder:
             tags={**template["tags"], **own["tags"]},
             metadata={**template["metadata"], **own["metadata"]},
             callback_endpoint_id=template["callback_endpoint_id"],
+            dedupe=template.get("dedupe", "off"),
             request_id=batch.request_id,
             parent_job_id=item.job_id,
             batch_id=batch.id,

@@ -72,6 +72,7 @@ def _blank(job: JobRow) -> None:
     job.outcome = job.reason = job.verdict = None
     job.score = job.probability = None
     job.media = job.pipeline = job.error = None
+    job.content_key = job.deduplicated_from = None
 
 
 def _blank_item(session: Session, job: JobRow) -> None:

@@ -35,6 +35,7 @@ class NewJob:
     """With time zone. A job that nobody claimed until then expires."""
     request_id: str | None = None
     parent_job_id: str | None = None
+    dedupe: str = "off"
     batch_id: str | None = None
     batch_position: int | None = None
     max_attempts: int
@@ -74,6 +75,7 @@ def _queued(new: NewJob, moment: datetime) -> JobRow:
         model=new.model,
         options=new.options,
         callback_endpoint_id=new.callback_endpoint_id,
+        dedupe=new.dedupe,
         client_ref=new.client_ref,
         tags=new.tags,
         job_metadata=new.metadata,
@@ -99,6 +101,23 @@ def retry_of(session: Session, job: JobRow, *, request_id: str | None = None) ->
         raise Erased
     if JobState(job.state) not in TERMINAL - {JobState.SUCCEEDED}:
         raise NotRetryable
+    return _again(session, job, model=job.model, options=job.options, request_id=request_id)
+
+
+def rerun_of(
+    session: Session, job: JobRow, *, model: str, options: dict[str, Any] | None = None, request_id: str | None = None
+) -> JobRow:
+    """A new job for the video of a finished one, on the pack `model`, with `parent_job_id`. `options` None keeps them.
+
+    The source stays pinned to the version that was judged. Raises NotRetryable while the job is not finished.
+    """
+    if JobState(job.state) not in TERMINAL:
+        raise NotRetryable("Only a finished job can be run again.")
+    kept = job.options if options is None else options
+    return _again(session, job, model=model, options=kept, request_id=request_id)
+
+
+def _again(session: Session, job: JobRow, *, model: str, options: dict[str, Any], request_id: str | None) -> JobRow:
     kept = timedelta(days=365) if job.expires_at is None else job.expires_at - job.created_at
     in_time = job.deadline is not None and job.deadline > clock(session)
     return submit(
@@ -106,9 +125,10 @@ def retry_of(session: Session, job: JobRow, *, request_id: str | None = None) ->
         NewJob(
             project_id=job.project_id,
             source=job.source,
-            model=job.model,
+            model=model,
             lane=Lane(job.lane),
-            options=job.options,
+            options=options,
+            dedupe=job.dedupe,
             client_ref=job.client_ref,
             tags=job.tags,
             metadata=job.job_metadata,

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from styleflow.errors import Erased, LeaseLost, NotFound, NotRetryable, StyleFlowError
 from styleflow.jobs.erasure import erase_finished
 from styleflow.jobs.results import store_report
+from styleflow.jobs.reuse import Dedupe, content_key
 from styleflow.jobs.state import TERMINAL, JobEvent, JobState, after_failure, after_release, backoff
 from styleflow.jobs.transitions import clock, finish, lock_held, requeue, standing
 from styleflow.report import VideoReport
@@ -55,6 +56,8 @@ def succeed(session: Session, job_id: str, token: int, report: VideoReport, repo
     """Settle with the report; `report_key` is where the whole of it lies in the bucket. Raises LeaseLost."""
     job = lock_held(session, job_id, token)
     store_report(session, job, token, report, report_key)
+    if job.dedupe != Dedupe.OFF and report.media.sha256 is not None:
+        job.content_key = content_key(report.media.sha256, report.pipeline, job.options)
     finish(session, job, JobEvent.SUCCEED)
 
 

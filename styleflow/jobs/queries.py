@@ -34,6 +34,7 @@ class Claim:
     options: Mapping[str, Any]
     deadline: datetime | None
     cancel_requested: bool
+    dedupe: str = "off"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +161,7 @@ def _claim_of(job: JobRow) -> Claim:
         options=job.options,
         deadline=job.deadline,
         cancel_requested=job.cancel_requested_at is not None,
+        dedupe=job.dedupe,
     )
 
 

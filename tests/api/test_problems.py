@@ -25,12 +25,15 @@ URL = {"type": "url", "url": "https://media.example.org/clip.mp4"}
 HOOK = "https://a.example.org/"
 PLAIN = {"headers": {"Content-Type": "text/plain"}}
 JSON = {"headers": {"Content-Type": "application/json"}}
+BODIES = {"rerun": {"model": "tiny@1"}}
+"""By verb: what a request must say to come as far as the id."""
 MEMBERS = {"type", "title", "status", "detail", "instance", "code", "request_id", "retryable", "errors"}
 ID_ROUTES = [
     ("GET", "/v1/jobs/{job}"),
     ("DELETE", "/v1/jobs/{job}"),
     ("POST", "/v1/jobs/{job}:cancel"),
     ("POST", "/v1/jobs/{job}:retry"),
+    ("POST", "/v1/jobs/{job}:rerun"),
     ("GET", "/v1/jobs/{job}/attempts"),
     ("GET", "/v1/jobs/{job}/events"),
     ("GET", "/v1/jobs/{job}/result"),
@@ -154,7 +157,9 @@ def test_an_unknown_query_parameter_is_refused_on_every_versioned_route(tenant: 
         ("GET", "/v1/webhook-endpoints"),
     ]
     for method, path in routes:
-        answer = tenant.client.request(method, f"{path}?stat~e=1", json={} if method == "PATCH" else None)
+        answer = tenant.client.request(
+            method, f"{path}?stat~e=1", json=BODIES.get(path.rpartition(":")[2], {} if method == "PATCH" else None)
+        )
         problem = assert_problem(answer, 422, "invalid_request")
         assert [(error["in"], error["pointer"]) for error in problem["errors"]] == [("query", "/stat~0e")]
     assert tenant.client.post("/v1/jobs?wait=5", json={"source": URL}).status_code == 422
@@ -268,6 +273,7 @@ SCOPE_OF = [
     ("jobs:write", "POST", "/v1/jobs"),
     ("jobs:write", "POST", "/v1/jobs/x:cancel"),
     ("jobs:write", "POST", "/v1/jobs/x:retry"),
+    ("jobs:write", "POST", "/v1/jobs/x:rerun"),
     ("jobs:write", "DELETE", "/v1/jobs/x"),
     ("jobs:write", "POST", "/v1/uploads"),
     ("jobs:write", "POST", "/v1/uploads/x:complete"),
@@ -319,7 +325,9 @@ def test_ids_of_another_project_are_not_found_on_any_route(office: Office) -> No
     ids = {"job": job, "batch": batch, "upload": upload, "endpoint": endpoint, "delivery": delivery}
     for method, template in ID_ROUTES:
         path = template.format(**ids)
-        answer = stranger.client.request(method, path, json={} if method == "PATCH" else None)
+        answer = stranger.client.request(
+            method, path, json=BODIES.get(template.rpartition(":")[2], {} if method == "PATCH" else None)
+        )
         assert_problem(answer, 404, "not_found")
     source = {"source": {"type": "upload", "upload_id": upload}}
     assert_problem(stranger.client.post("/v1/jobs", json=source), 404, "not_found")

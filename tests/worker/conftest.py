@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from styleflow.database import Database
 from styleflow.egress import Egress, EgressPolicy
 from styleflow.jobs import intake
 from styleflow.jobs.intake import NewJob
-from styleflow.report import VideoReport
+from styleflow.report import Pipeline, VideoReport
 from styleflow.storage.local import LocalBucket
 from styleflow.tables import JobRow
 from tests.stub_worker import report_without_face
@@ -31,6 +31,10 @@ class ScriptedAnalyzer:
     models: tuple[str, ...] = ("stub@1",)
     device: str = "cpu"
     asked: list[str] = field(default_factory=list)
+    code_version: str = "test"
+
+    def pipeline(self, model: str) -> Pipeline:
+        return replace(report_without_face().pipeline, code_version=self.code_version)
 
     def analyze(
         self,
@@ -45,7 +49,7 @@ class ScriptedAnalyzer:
         report_progress({"phase": "analysing", "clips_done": 1, "clips_total": 2, "fraction": 0.5})
         self.act(video)
         checkpoint()
-        return report_without_face(video.sha256)
+        return replace(report_without_face(video.sha256), pipeline=self.pipeline(model))
 
 
 @dataclass
@@ -64,7 +68,8 @@ class Bench:
         with self.database.transaction() as session:
             project = api_keys.ensure_project(session, "tests")
             values: dict[str, Any] = {"source": {"type": "upload", "key": "videos/one"}, "max_attempts": 5}
-            job = NewJob(project_id=project.id, model="stub@1", expires_in_days=1, **(values | more))
+            named: dict[str, Any] = {"project_id": project.id, "model": "stub@1", "expires_in_days": 1}
+            job = NewJob(**(named | values | more))
             return intake.submit(session, job).id
 
     def job(self, job_id: str) -> JobRow:

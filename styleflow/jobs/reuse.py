@@ -1,0 +1,102 @@
+"""The same bytes, the same pack, the same options, the same project: an earlier result is the result.
+
+`reuse` settles from an earlier job where there is one, and offers its own result; `force` analyses again and offers;
+`off` does neither. The result becomes the job's own, rows and objects, so that erasing either job leaves the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import insert, literal, select
+from sqlalchemy.orm import Session
+
+from styleflow.jobs.state import JobEvent, JobState
+from styleflow.jobs.transitions import finish, lock_held
+from styleflow.report import Pipeline
+from styleflow.tables import JobRow, ResultRow, TrackRow
+
+
+class Dedupe(StrEnum):
+    """What a job does with results that are there already."""
+
+    REUSE = "reuse"
+    FORCE = "force"
+    OFF = "off"
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A job whose result can be used again, and where its report lies."""
+
+    job_id: str
+    report_key: str
+
+
+def content_key(sha256: str, pipeline: Pipeline, options: Mapping[str, Any]) -> bytes:
+    """Digest of all that decides a result: the bytes, what judges them, and what part of them is looked at.
+
+    The device is left out: it moves a score by less than the tolerance that the pack allows for the precision.
+    """
+    decides = {
+        "sha256": sha256,
+        "pack": pipeline.pack_sha256,
+        "scoring": pipeline.scoring_sha256,
+        "code": pipeline.code_version,
+        "precision": pipeline.precision,
+        "options": options,
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True, separators=(",", ":")).encode()).digest()
+
+
+def find_earlier(session: Session, project_id: str, key: bytes) -> Earlier | None:
+    """The newest job of the project with that result, all of its evidence still kept."""
+    found = session.execute(
+        select(JobRow.id, ResultRow.report_key)
+        .join(ResultRow, ResultRow.job_id == JobRow.id)
+        .where(
+            JobRow.project_id == project_id,
+            JobRow.content_key == key,
+            JobRow.state == JobState.SUCCEEDED,
+            JobRow.erased_at.is_(None),
+            ResultRow.report_key.is_not(None),
+        )
+        .order_by(JobRow.finished_at.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if found is None else Earlier(found.id, str(found.report_key))
+
+
+def settle_from(session: Session, job_id: str, token: int, earlier: Earlier, report_key: str) -> bool:
+    """Settle with a copy of the earlier result, whose objects lie under `report_key` already. False, and nothing is
+    written, when it was erased or ran out meanwhile. Raises LeaseLost.
+    """
+    job = lock_held(session, job_id, token)
+    # Locked against erasure and retention until the copy is committed: what is copied was there.
+    source = session.scalars(
+        select(JobRow).where(JobRow.id == earlier.job_id, JobRow.erased_at.is_(None)).with_for_update(read=True)
+    ).one_or_none()
+    kept = session.scalar(
+        select(ResultRow.report_key).where(ResultRow.job_id == earlier.job_id).with_for_update(read=True)
+    )
+    if source is None or kept != earlier.report_key or source.project_id != job.project_id:
+        return False
+    _copy(session, ResultRow, earlier.job_id, {"job_id": job_id, "token": token, "report_key": report_key})
+    _copy(session, TrackRow, earlier.job_id, {"job_id": job_id})
+    for name in ("outcome", "reason", "verdict", "score", "probability", "media", "pipeline", "content_key"):
+        setattr(job, name, getattr(source, name))
+    job.deduplicated_from = earlier.job_id
+    finish(session, job, JobEvent.SUCCEED)
+    return True
+
+
+def _copy(session: Session, table: type[ResultRow | TrackRow], job_id: str, changes: Mapping[str, Any]) -> None:
+    """Rows of one job as rows of another, inside the database; `created_at` is made anew."""
+    names = [column.name for column in table.__table__.columns if column.name != "created_at"]
+    values = [literal(changes[name]) if name in changes else getattr(table, name) for name in names]
+    session.execute(insert(table).from_select(names, select(*values).where(table.job_id == job_id)))
