@@ -40,6 +40,8 @@ ID_ROUTES = [
     ("GET", "/v1/jobs/{job}/segments"),
     ("GET", "/v1/jobs/{job}/frames"),
     ("GET", "/v1/jobs/{job}/report"),
+    ("GET", "/v1/jobs/{job}/artifacts"),
+    ("GET", "/v1/jobs/{job}/artifacts/art_1"),
     ("GET", "/v1/batches/{batch}"),
     ("GET", "/v1/batches/{batch}/items"),
     ("GET", "/v1/batches/{batch}/errors"),
@@ -50,6 +52,8 @@ ID_ROUTES = [
     ("GET", "/v1/uploads/{upload}"),
     ("POST", "/v1/uploads/{upload}:complete"),
     ("DELETE", "/v1/uploads/{upload}"),
+    ("POST", "/v1/uploads/{upload}/parts"),
+    ("GET", "/v1/uploads/{upload}/parts"),
     ("GET", "/v1/webhook-endpoints/{endpoint}"),
     ("PATCH", "/v1/webhook-endpoints/{endpoint}"),
     ("DELETE", "/v1/webhook-endpoints/{endpoint}"),
@@ -265,6 +269,8 @@ SCOPE_OF = [
     ("evidence:read", "GET", "/v1/jobs/x/segments"),
     ("evidence:read", "GET", "/v1/jobs/x/frames"),
     ("evidence:read", "GET", "/v1/jobs/x/report"),
+    ("evidence:read", "GET", "/v1/jobs/x/artifacts"),
+    ("evidence:read", "GET", "/v1/jobs/x/artifacts/y"),
     ("jobs:write", "POST", "/v1/jobs"),
     ("jobs:write", "POST", "/v1/jobs/x:cancel"),
     ("jobs:write", "POST", "/v1/jobs/x:retry"),
@@ -272,6 +278,8 @@ SCOPE_OF = [
     ("jobs:write", "POST", "/v1/uploads"),
     ("jobs:write", "POST", "/v1/uploads/x:complete"),
     ("jobs:write", "DELETE", "/v1/uploads/x"),
+    ("jobs:write", "POST", "/v1/uploads/x/parts"),
+    ("jobs:read", "GET", "/v1/uploads/x/parts"),
     ("jobs:write", "POST", "/predict"),
     ("jobs:read", "GET", "/healthcheck"),
     ("webhooks:manage", "POST", "/v1/webhook-endpoints"),
@@ -319,7 +327,8 @@ def test_ids_of_another_project_are_not_found_on_any_route(office: Office) -> No
     ids = {"job": job, "batch": batch, "upload": upload, "endpoint": endpoint, "delivery": delivery}
     for method, template in ID_ROUTES:
         path = template.format(**ids)
-        answer = stranger.client.request(method, path, json={} if method == "PATCH" else None)
+        body = {"numbers": [1]} if (method, path[-6:]) == ("POST", "/parts") else {} if method == "PATCH" else None
+        answer = stranger.client.request(method, path, json=body)
         assert_problem(answer, 404, "not_found")
     source = {"source": {"type": "upload", "upload_id": upload}}
     assert_problem(stranger.client.post("/v1/jobs", json=source), 404, "not_found")
@@ -334,7 +343,7 @@ def test_every_route_with_an_id_is_tried_by_a_stranger(running: Running) -> None
         for method, operation in operations.items()
         if "{" in path and "security" in operation and not path.startswith("/v1/models")
     }
-    assert described == {(method, re.sub(r"{\w+}|trk_1", "{}", path)) for method, path in ID_ROUTES}
+    assert described == {(method, re.sub(r"{\w+}|trk_1|art_1", "{}", path)) for method, path in ID_ROUTES}
 
 
 @pytest.mark.parametrize(("given", "kept"), [("abc-1.2:3", True), ("x" * 65, False), ("a b", False), ("", False)])

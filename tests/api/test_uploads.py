@@ -202,7 +202,7 @@ def read(bucket: Bucket, key: str) -> list[bytes]:
 
 
 def test_a_body_that_stops_arriving_is_given_up(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.uploads.STALL_SECONDS", 0.1)
+    monkeypatch.setattr("api.upload_bodies.STALL_SECONDS", 0.1)
     upload = announce(tenant)
     parts = urlsplit(upload["url"])
     with socket.create_connection((str(parts.hostname), int(parts.port or 80)), timeout=10) as connection:
