@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
@@ -75,6 +76,8 @@ def _in_parts(services: Services, project_id: str, upload_id: str) -> tuple[Uplo
     with services.database.transaction() as session:
         row = get_upload(session, project_id, upload_id)
     check_pending(row)
+    if row.expires_at < datetime.now(UTC):
+        raise UploadMismatch("The upload has expired; announce it again.")
     plan = part_plan(row)
     if plan is None:
         raise UploadMismatch("This upload comes in one piece; announce it with `multipart` for parts.")

@@ -119,8 +119,8 @@ def complete_upload(
 
 
 def _parts(sent: Sequence[SentPart]) -> list[Part]:
-    """In order; callers may have sent them in any."""
-    named = [Part(number=part.n, etag=part.etag) for part in sent]
+    """In order, whatever theirs; with quotes, which many clients take off."""
+    named = [Part(number=part.n, etag='"' + part.etag.strip('"') + '"') for part in sent]
     return sorted(named, key=lambda part: part.number)
 
 

@@ -51,7 +51,7 @@ class SentPart(RequestBody):
 
     n: Annotated[WholeNumber, Field(ge=1, le=MAX_PARTS)]
     etag: Annotated[Text, StringConstraints(min_length=1, max_length=256)] = Field(
-        description="As the answer to its PUT had it, quotes included."
+        description="As the answer to its PUT had it, with its quotes or without."
     )
 
 

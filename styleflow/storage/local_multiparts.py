@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import fcntl
 import os
 import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -71,13 +72,13 @@ class LocalMultiparts:
 
     def complete(self, key: str, multipart_id: str, parts: Sequence[Part]) -> None:
         folder = self._opened(key, multipart_id)
-        _check(parts, self.list(key, multipart_id))
-        with translated(), landed(self._landing) as whole:
+        with translated(), _alone(folder / _KEY), landed(self._landing) as whole:
+            _check(parts, self.list(key, multipart_id))
             _join([folder / str(part.number) for part in parts], whole)
             # Again: a part that was replaced meanwhile is not the one that was named.
             _check(parts, self.list(key, multipart_id))
             self._put(key, whole, "application/octet-stream")
-        self.abort(key, multipart_id)
+            self.abort(key, multipart_id)
 
     def abort(self, key: str, multipart_id: str) -> None:
         gone = self._landing / multipart_id
@@ -105,6 +106,15 @@ class LocalMultiparts:
             if (folder / _KEY).read_text() != key:
                 raise SourceNotFound
         return folder
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One at a time, over all processes: of two who complete the same, the later must find it gone, and not put the
+    object a second time under another ETag."""
+    with path.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 def _check(parts: Sequence[Part], stored: Sequence[StoredPart]) -> None:

@@ -91,6 +91,12 @@ def test_a_large_file_is_announced_sent_in_parts_completed_and_submitted(tenant:
     assert scratch(tenant) == []
 
 
+def test_etags_may_be_named_without_their_quotes(tenant: Tenant) -> None:
+    upload = announce(tenant)
+    bare = [{**part, "etag": part["etag"].strip('"')} for part in send_all(tenant, upload)]
+    assert complete(tenant, upload, bare).status_code == 200
+
+
 def test_completing_may_be_repeated_also_without_the_parts(tenant: Tenant) -> None:
     upload = announce(tenant)
     parts = send_all(tenant, upload)
@@ -99,6 +105,27 @@ def test_completing_may_be_repeated_also_without_the_parts(tenant: Tenant) -> No
 
     assert (first.status_code, again.status_code, without.status_code) == (200, 200, 200)
     assert first.json() == again.json() == without.json()
+
+
+def test_many_who_complete_at_once_are_told_of_one_and_the_same_object(tenant: Tenant) -> None:
+    upload = announce(tenant)
+    parts = send_all(tenant, upload)
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: complete(tenant, upload, parts), range(4)))
+
+    assert [answer.status_code for answer in answers] == [200] * 4
+    job = tenant.post_job(source={"type": "upload", "upload_id": upload["id"]})
+    facts = tenant.running.app.state.services.bucket.head(f"uploads/{tenant.project_id}/{upload['id']}")
+    assert job["source"]["etag"] == facts.etag, "jobs are pinned to what lies there"
+
+
+def test_an_expired_upload_gets_no_more_addresses(tenant: Tenant) -> None:
+    upload = announce(tenant)
+    with tenant.running.database.transaction() as session:
+        session.execute(text("update uploads set expires_at = now() where id = :id"), {"id": upload["id"]})
+    answer = tenant.client.post(f"/v1/uploads/{upload['id']}/parts", json={"numbers": [1]})
+    assert (answer.status_code, answer.json()["code"]) == (409, "upload_mismatch")
 
 
 def test_completing_goes_on_where_an_earlier_call_died_behind_the_bucket(tenant: Tenant) -> None:

@@ -2,15 +2,20 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from styleflow.errors import SourceNotFound
+from styleflow.storage.bucket import ObjectFacts
 from styleflow.storage.local import LocalBucket
-from styleflow.storage.multiparts import MAX_PARTS, MIN_PART_BYTES, PART_BYTES, plan_parts
+from styleflow.storage.multiparts import MAX_PARTS, MIN_PART_BYTES, PART_BYTES, Part, plan_parts
 
 LARGEST = 5 << 40
 """An object of S3."""
@@ -55,6 +60,32 @@ def test_a_part_that_comes_after_the_end_has_nowhere_to_go(tmp_path: Path) -> No
     with pytest.raises(SourceNotFound):
         parts.put("uploads/a", multipart_id, 1, b"1")
     assert [path.name for path in (tmp_path / ".scratch").iterdir()] == []
+
+
+def test_of_two_who_complete_at_once_one_makes_the_object_and_the_other_finds_it_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = LocalBucket(tmp_path)
+    multipart_id = bucket.multiparts.begin("uploads/a", "video/mp4")
+    part = Part(number=1, etag=bucket.multiparts.put("uploads/a", multipart_id, 1, b"all of it"))
+    put, both, made = bucket.put, Barrier(2), []
+
+    def slow_put(*given: Any) -> ObjectFacts:
+        with suppress(BrokenBarrierError):
+            both.wait(0.3)  # for the other, who must not come
+        made.append(put(*given))
+        return made[-1]
+
+    monkeypatch.setattr(bucket, "put", slow_put)
+
+    def complete(_: int) -> None:
+        with suppress(SourceNotFound):
+            bucket.multiparts.complete("uploads/a", multipart_id, [part])
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(complete, range(2)))
+
+    assert made == [bucket.head("uploads/a")]
 
 
 def test_what_a_killed_process_left_of_an_aborted_one_is_removed_after_a_day(tmp_path: Path) -> None:
