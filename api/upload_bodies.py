@@ -159,7 +159,9 @@ def _keep(services: Services, upload_id: str, path: Path) -> str:
     """Into the bucket, unless the upload was completed or deleted while the bytes came: the row is locked meanwhile."""
     with services.database.transaction() as session:
         row = get_pending(session, upload_id, lock=True)
-        return services.bucket.put(row.key, path, row.content_type).etag
+        # Noted down, so that `:complete` does not pin the bytes that were there before.
+        row.etag = services.bucket.put(row.key, path, row.content_type).etag
+        return row.etag
 
 
 def _keep_part(services: Services, upload_id: str, number: int, path: Path) -> str:

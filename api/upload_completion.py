@@ -12,6 +12,9 @@ from styleflow.storage.bucket import Bucket, ObjectFacts
 from styleflow.storage.multiparts import Part, PartPlan, StoredPart
 from styleflow.tables import UploadRow
 
+_LOOKS = 3
+"""At a local bucket into which somebody keeps putting."""
+
 
 def completed_upload(
     database: Database, bucket: Bucket, project_id: str, upload_id: str, parts: Sequence[Part] | None = None
@@ -26,12 +29,16 @@ def completed_upload(
         return row
     if row.multipart_id is not None and parts is not None:
         _join(bucket, row, row.multipart_id, parts)
-    facts = _checked(row, bucket.head(row.key, with_sha256=row.sha256 is not None))
     try:
-        return _settled(database, project_id, upload_id, facts)
+        for _ in range(_LOOKS):
+            facts = _checked(row, bucket.head(row.key, with_sha256=row.sha256 is not None))
+            settled = _settled(database, project_id, upload_id, facts)
+            if settled is not None:
+                return settled
     except NotFound:  # deleted meanwhile, maybe before the parts became an object
         bucket.delete([row.key])
         raise
+    raise UploadMismatch("Bytes are still arriving for this upload; complete it when they are there.")
 
 
 def check_parts(plan: PartPlan, named: Sequence[Part], stored: Sequence[StoredPart]) -> None:
@@ -71,9 +78,12 @@ def _checked(row: UploadRow, facts: ObjectFacts | None) -> ObjectFacts:
     return facts
 
 
-def _settled(database: Database, project_id: str, upload_id: str, facts: ObjectFacts) -> UploadRow:
+def _settled(database: Database, project_id: str, upload_id: str, facts: ObjectFacts) -> UploadRow | None:
+    """The upload, pinned to these facts; None when other bytes were put since they were looked at."""
     with database.transaction() as session:
         row = get_upload(session, project_id, upload_id, lock=True)
+        if row.state != "complete" and row.etag not in (None, facts.etag):
+            return None
         if row.state != "complete":
             row.state = "complete"
             row.etag, row.version_id = facts.etag, facts.version_id
