@@ -18,9 +18,10 @@ from api.documented import WITH_KEY, problems
 from api.evidence_rows import get_result, get_track, list_tracks, read_slice, track_spans
 from api.frame_slices import Slice, Span, next_slices
 from api.negotiation import JSON, LIST_FORMS, choose
+from api.object_streams import opened
 from api.pages import clamp_limit, link_header, page
 from api.schemas.evidence import FramePage, FrameQuery, Result, Track, TrackList, TrackSummary
-from styleflow.errors import Erased, SourceNotFound
+from styleflow.errors import Erased
 from styleflow.jobs import queries
 from styleflow.tables import ResultRow
 
@@ -185,27 +186,7 @@ def read_report(job_id: str, principal: EvidenceReader, services: ServicesDep) -
     with services.database.transaction() as session:
         row = require_result(session, principal.project_id, job_id)
     headers = {**IMMUTABLE, "ETag": f'"{job_id}.report.{row.token}"'}
-    chunks = _opened(services, row.report_key) if row.report_key else None
+    chunks = opened(services.bucket, row.report_key) if row.report_key else None
     if chunks is None:
         raise Erased("The whole report was kept for its time and then deleted; its summary is at /result.")
     return StreamingResponse(chunks, media_type="application/json", headers=headers)
-
-
-def _opened(services: Services, key: str) -> Iterator[bytes] | None:
-    """The object's chunks, the first one read already, so that a missing object is known before the answer starts."""
-
-    def read() -> Iterator[bytes]:
-        with services.bucket.open(key) as chunks:
-            yield from chunks
-
-    reading = read()
-    try:
-        first = next(reading, b"")
-    except SourceNotFound:
-        return None
-
-    def whole() -> Iterator[bytes]:
-        yield first
-        yield from reading
-
-    return whole()

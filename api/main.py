@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 import styleflow
 from api import (
+    artifacts,
     batches,
     events,
     evidence,
@@ -27,6 +28,8 @@ from api import (
     predict,
     problems,
     reruns,
+    upload_bodies,
+    upload_parts,
     uploads,
     webhooks,
 )
@@ -59,7 +62,11 @@ ROUTERS = (
     batches.router,
     evidence.router,
     evidence_lists.router,
+    artifacts.router,
+    artifacts.objects,
     uploads.router,
+    upload_parts.router,
+    upload_bodies.router,
     webhooks.router,
     events.router,
     models.router,
@@ -190,10 +197,13 @@ def egress_policy(settings: Settings) -> EgressPolicy:
 
 
 def _bucket(settings: Settings, url: str, tokens: UploadTokens | None = None) -> Bucket:
-    def sign(method: str, key: str, seconds: int) -> str:
-        if method != "PUT" or tokens is None:
-            raise ConfigurationError("the local bucket hands out addresses for uploads only")
-        return tokens.address(key.rpartition("/")[2], int(datetime.now(UTC).timestamp()) + seconds)
+    def sign(method: str, key: str, seconds: int, part: int | None = None) -> str:
+        if tokens is None:
+            raise ConfigurationError("addresses are handed out into the service's own bucket only")
+        expires = int(datetime.now(UTC).timestamp()) + seconds
+        if method == "GET":
+            return tokens.object_address(key, expires)
+        return tokens.address(key.rpartition("/")[2], expires, part)
 
     return open_bucket(
         url,

@@ -24,7 +24,7 @@ from styleflow.errors import BodyStalled, KeyInQuery, NotFound, PayloadTooLarge,
 from styleflow.telemetry import HTTP_SECONDS
 
 API_VERSION = "2026-12-01"
-STREAMED = re.compile(r"^/v1/uploads/[^/]+/content$")
+STREAMED = re.compile(r"^/v1/uploads/[^/]+/(content|parts/[^/]+)$")
 """Bodies that are not read here: the route counts their bytes itself."""
 
 STALL_SECONDS = 30.0

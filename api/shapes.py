@@ -9,6 +9,7 @@ from typing import Any
 
 from api.schemas import evidence, uploads, webhooks
 from api.schemas import jobs as job_bodies
+from api.upload_rows import part_plan
 from styleflow.jobs.state import TERMINAL, JobState
 from styleflow.storage.bucket import PresignedPut
 from styleflow.tables import AttemptRow, JobRow, UploadRow
@@ -109,6 +110,7 @@ def retry_after(state: str, age_seconds: float) -> int | None:
 
 
 def upload(row: UploadRow, presigned: PresignedPut | None) -> uploads.Upload:
+    plan = part_plan(row)
     return uploads.Upload.model_validate(
         {
             "id": row.id,
@@ -117,6 +119,9 @@ def upload(row: UploadRow, presigned: PresignedPut | None) -> uploads.Upload:
             "content_type": row.content_type,
             "size_bytes": row.size_bytes,
             "sha256": row.sha256,
+            "mode": "put" if plan is None else "multipart",
+            "part_size": None if plan is None else plan.part_bytes,
+            "part_count": None if plan is None else plan.count,
             "method": presigned.method if presigned else None,
             "url": presigned.url if presigned else None,
             "headers": dict(presigned.headers) if presigned else {},
@@ -152,6 +157,7 @@ def result(job_id: str, report: Mapping[str, Any]) -> evidence.Result:
                 "frames": f"{own}/frames",
                 "segments": f"{own}/segments",
                 "report": f"{own}/report",
+                "artifacts": f"{own}/artifacts",
             },
         }
     )

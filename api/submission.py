@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from api.dependencies import Services
 from api.schemas.jobs import Callback, CreateJob, S3Source, UploadSource, UrlSource
 from api.schemas.options import stored_options
-from api.upload_rows import completed_upload, upload_source
+from api.upload_completion import completed_upload
 from styleflow.errors import (
     InvalidRequest,
     RequestError,
@@ -25,6 +25,7 @@ from styleflow.errors import (
 )
 from styleflow.jobs import intake
 from styleflow.jobs.intake import NewJob
+from styleflow.jobs.upload_sources import upload_source
 from styleflow.storage.keys import PRIVATE_PREFIXES
 from styleflow.tables import JobRow, UploadRow
 from styleflow.webhook_tables import WebhookEndpointRow

@@ -1,19 +1,17 @@
-"""The rows of announced uploads, and the proof that the bytes are there."""
+"""The rows of announced uploads."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.schemas.uploads import CreateUpload
-from styleflow.database import Database
 from styleflow.errors import NotFound, UploadMismatch
 from styleflow.ids import new_id
-from styleflow.storage.bucket import Bucket
 from styleflow.storage.keys import upload_key
+from styleflow.storage.multiparts import SINGLE_PUT_BYTES, PartPlan, plan_parts
 from styleflow.tables import UploadRow
 
 UPLOAD_HOURS = 24.0
@@ -23,6 +21,7 @@ UPLOAD_HOURS = 24.0
 def announce_upload(session: Session, project_id: str, body: CreateUpload) -> UploadRow:
     upload_id = new_id("upl")
     moment = session.execute(select(func.now())).scalar_one()
+    in_parts = body.multipart or body.size_bytes > SINGLE_PUT_BYTES
     row = UploadRow(
         id=upload_id,
         project_id=project_id,
@@ -32,12 +31,18 @@ def announce_upload(session: Session, project_id: str, body: CreateUpload) -> Up
         size_bytes=body.size_bytes,
         sha256=body.sha256,
         key=upload_key(project_id, upload_id),
+        part_bytes=plan_parts(body.size_bytes).part_bytes if in_parts else None,
         created_at=moment,
         expires_at=moment + timedelta(hours=UPLOAD_HOURS),
     )
     session.add(row)
     session.flush()
     return row
+
+
+def part_plan(row: UploadRow) -> PartPlan | None:
+    """As it was announced; None for an upload in one piece."""
+    return None if row.part_bytes is None else PartPlan(row.size_bytes, row.part_bytes)
 
 
 def get_upload(session: Session, project_id: str, upload_id: str, *, lock: bool = False) -> UploadRow:
@@ -49,42 +54,16 @@ def get_upload(session: Session, project_id: str, upload_id: str, *, lock: bool 
     return row
 
 
-def completed_upload(database: Database, bucket: Bucket, project_id: str, upload_id: str) -> UploadRow:
-    """Look into the bucket, with no transaction open, where that was not done yet. Raises NotFound, UploadMismatch."""
-    with database.transaction() as session:
-        row = get_upload(session, project_id, upload_id)
-    if row.state == "complete":
-        return row
-    facts = bucket.head(row.key)
-    if facts is None:
-        raise UploadMismatch("No bytes have arrived for this upload; PUT them to its address first.")
-    if facts.size_bytes != row.size_bytes:
-        raise UploadMismatch(f"{facts.size_bytes} bytes arrived, {row.size_bytes} were announced.")
-    with database.transaction() as session:
-        row = get_upload(session, project_id, upload_id, lock=True)
-        if row.state != "complete":
-            row.state = "complete"
-            row.etag = facts.etag
-        return row
-
-
-def upload_source(row: UploadRow) -> dict[str, Any]:
-    """A complete upload as a job stores it: pinned to these very bytes."""
-    return {
-        "type": "upload",
-        "upload_id": row.id,
-        "key": row.key,
-        "etag": row.etag,
-        "size_bytes": row.size_bytes,
-        "sha256": row.sha256,
-    }
-
-
-def pending_upload(session: Session, upload_id: str, *, lock: bool = False) -> UploadRow:
+def get_pending(session: Session, upload_id: str, *, lock: bool = False) -> UploadRow:
     """For whoever holds the upload's signed address. Raises NotFound, and UploadMismatch when it is complete."""
     row = session.get(UploadRow, upload_id, with_for_update=lock or None)
     if row is None:
         raise NotFound
+    check_pending(row)
+    return row
+
+
+def check_pending(row: UploadRow) -> None:
+    """Raises UploadMismatch."""
     if row.state != "pending":
         raise UploadMismatch("The upload is complete; its bytes do not change any more.")
-    return row

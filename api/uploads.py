@@ -1,35 +1,31 @@
-"""`/v1/uploads`: announce a file, send its bytes to the bucket, complete. For the local bucket, this is the bucket."""
+"""`/v1/uploads`: announce a file, send its bytes to the bucket in one piece or in parts, complete."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import IO, Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Body
 from fastapi.responses import Response
 from sqlalchemy.orm import Session
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 
 from api import shapes
 from api.answers import Answer, Once, ok
 from api.auth import JobsReader, JobsWriter
 from api.dependencies import JSON_ONLY, IdempotencyKey, Services, ServicesDep
 from api.documented import IDEMPOTENT, WITH_BODY, WITH_KEY, problems
-from api.middleware import STALL_SECONDS, closing, unstalled
-from api.problems import response_to
-from api.schemas.uploads import CREATE_EXAMPLES, CreateUpload, Upload
-from api.upload_rows import announce_upload, completed_upload, get_upload, pending_upload
-from styleflow.errors import Erased, NotFound, PayloadTooLarge, StyleFlowError, UploadMismatch
+from api.schemas.uploads import COMPLETE_EXAMPLES, CREATE_EXAMPLES, CompleteUpload, CreateUpload, SentPart, Upload
+from api.submission import field_problem
+from api.upload_completion import completed_upload
+from api.upload_rows import announce_upload, get_upload
+from styleflow.errors import Erased, NotFound, PayloadTooLarge
 from styleflow.storage.bucket import PresignedPut
+from styleflow.storage.multiparts import Part
 from styleflow.tables import UploadRow
 
 ADDRESS_SECONDS = 3600
-_BLOCK_BYTES = 1 << 20
+_NO_PARTS = CompleteUpload()
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
 
@@ -49,7 +45,8 @@ def create_upload(
     services: ServicesDep,
     key: IdempotencyKey,
 ) -> Response:
-    """Then PUT exactly that many bytes to `url` with the given `headers`, and call `:complete`."""
+    """Then PUT exactly that many bytes to `url` with the given `headers`, and call `:complete`. In mode `multipart`
+    there is no `url`: ask `/parts` for an address of each part."""
     most = min(services.settings.max_upload_bytes, services.settings.max_media_bytes)
     if body.size_bytes > most:
         raise PayloadTooLarge(f"An upload may have at most {most} bytes.")
@@ -75,8 +72,8 @@ def _made(session: Session, project_id: str, answer: Answer) -> UploadRow:
 
 
 def _address(services: Services, row: UploadRow) -> PresignedPut | None:
-    """Where the bytes go; None when they have arrived or the upload is over. Signing talks to nobody."""
-    if row.state != "pending" or row.expires_at < datetime.now(UTC):
+    """Where the bytes go; None when they came, come in parts, or the upload is over. Signing talks to nobody."""
+    if row.state != "pending" or row.part_bytes is not None or row.expires_at < datetime.now(UTC):
         return None
     return services.bucket.presign_put(row.key, row.size_bytes, row.sha256, row.content_type, ADDRESS_SECONDS)
 
@@ -101,19 +98,36 @@ def read_upload(upload_id: str, principal: JobsReader, services: ServicesDep) ->
     operation_id="completeUpload",
     summary="Have the uploaded bytes checked",
     response_model=Upload,
-    responses=problems(*WITH_KEY, "not_found", "upload_mismatch"),
+    responses=problems(*WITH_KEY, *WITH_BODY, "not_found", "upload_mismatch"),
     dependencies=[JSON_ONLY],
 )
-def complete_upload(upload_id: str, principal: JobsWriter, services: ServicesDep) -> Response:
-    """Safe to repeat. Submitting a job does the same by itself."""
-    row = completed_upload(services.database, services.bucket, principal.project_id, upload_id)
+def complete_upload(
+    upload_id: str,
+    principal: JobsWriter,
+    services: ServicesDep,
+    body: Annotated[CompleteUpload, Body(openapi_examples=COMPLETE_EXAMPLES)] = _NO_PARTS,
+) -> Response:
+    """Safe to repeat. In mode `multipart`, name all parts with the ETags that their PUTs answered. In mode `put` there
+    is nothing to say, and submitting a job does the same by itself."""
+    parts = None if body.parts is None else _parts(body.parts)
+    with services.database.transaction() as session:
+        row = get_upload(session, principal.project_id, upload_id)
+    if row.state == "pending" and (row.part_bytes is not None) != (parts is not None):
+        raise field_problem("/parts", "goes with mode multipart, and there all are needed")
+    row = completed_upload(services.database, services.bucket, principal.project_id, upload_id, parts)
     return ok(shapes.upload(row, None))
+
+
+def _parts(sent: Sequence[SentPart]) -> list[Part]:
+    """In order, whatever theirs; with quotes, which many clients take off."""
+    named = [Part(number=part.n, etag='"' + part.etag.strip('"') + '"') for part in sent]
+    return sorted(named, key=lambda part: part.number)
 
 
 @router.delete(
     "/{upload_id}",
     operation_id="deleteUpload",
-    summary="Delete an upload and its bytes",
+    summary="Abort an upload, or delete it and its bytes",
     status_code=204,
     responses=problems(*WITH_KEY, "not_found"),
 )
@@ -122,98 +136,8 @@ def delete_upload(upload_id: str, principal: JobsWriter, services: ServicesDep) 
     with services.database.transaction() as session:
         row = get_upload(session, principal.project_id, upload_id, lock=True)
         # Before the commit: should the store refuse, the row still says that there are bytes.
+        if row.multipart_id is not None:
+            services.bucket.multiparts.abort(row.key, row.multipart_id)
         services.bucket.delete([row.key])
         session.delete(row)
     return Response(status_code=204)
-
-
-_BINARY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-    }
-}
-
-
-@router.put(
-    "/{upload_id}/content",
-    operation_id="putUploadContent",
-    summary="Send the bytes of an upload (local bucket)",
-    status_code=204,
-    responses=problems(
-        "unauthenticated", "invalid_request", "not_found", "request_timeout", "payload_too_large", "upload_mismatch"
-    ),
-    openapi_extra=_BINARY,
-)
-async def put_content(
-    request: Request, upload_id: str, services: ServicesDep, expires: Annotated[int, Query()], signature: str
-) -> Response:
-    """Use the address that `createUpload` gave; it carries its own permission and needs no API key."""
-    try:
-        services.upload_tokens.check(upload_id, expires, signature, datetime.now(UTC).timestamp())
-        row = await run_in_threadpool(_pending, services, upload_id)
-        announced = request.headers.get("content-length", "")
-        if announced.isdigit() and int(announced) > row.size_bytes:
-            raise PayloadTooLarge(f"{row.size_bytes} bytes were announced for this upload.")
-        await _receive(request, services, row)
-    except StyleFlowError as error:
-        return _Closing(response_to(error, request))
-    return Response(status_code=204)
-
-
-class _Closing(Response):
-    """An answer to a body that was not read to its end."""
-
-    def __init__(self, inner: Response) -> None:
-        super().__init__(status_code=inner.status_code)
-        self._inner = inner
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await self._inner(scope, receive, closing(receive, send))
-
-
-def _pending(services: Services, upload_id: str) -> UploadRow:
-    with services.database.transaction() as session:
-        return pending_upload(session, upload_id)
-
-
-async def _receive(request: Request, services: Services, row: UploadRow) -> None:
-    """To disk, block by block; into the bucket only when length and hash are those announced."""
-    with NamedTemporaryFile(prefix="styleflow-upload-") as file:
-        size, digest = await _spool(unstalled(request.stream(), STALL_SECONDS), file.file, row.size_bytes)
-        if size != row.size_bytes:
-            raise UploadMismatch(f"{size} bytes arrived, {row.size_bytes} were announced.")
-        if row.sha256 not in (None, digest):
-            raise UploadMismatch("The SHA-256 of the bytes is not the one that was announced.")
-        await run_in_threadpool(_keep, services, row.id, Path(file.name))
-
-
-def _keep(services: Services, upload_id: str, path: Path) -> None:
-    """Into the bucket, unless the upload was completed or deleted while the bytes came: the row is locked meanwhile."""
-    with services.database.transaction() as session:
-        row = pending_upload(session, upload_id, lock=True)
-        services.bucket.put(row.key, path, row.content_type)
-
-
-async def _spool(stream: AsyncIterator[bytes], file: IO[bytes], most: int) -> tuple[int, str]:
-    """How many bytes came, and their SHA-256. Raises PayloadTooLarge at the first byte too many."""
-    size, digest, block = 0, hashlib.sha256(), bytearray()
-
-    def write(data: bytes) -> None:
-        digest.update(data)
-        file.write(data)
-
-    try:
-        async for chunk in stream:
-            size += len(chunk)
-            if size > most:
-                raise PayloadTooLarge(f"{most} bytes were announced for this upload.")
-            block += chunk
-            if len(block) >= _BLOCK_BYTES:
-                await run_in_threadpool(write, bytes(block))
-                block.clear()
-    except ClientDisconnect as error:
-        raise UploadMismatch(f"The connection ended after {size} bytes.") from error
-    await run_in_threadpool(write, bytes(block))
-    await run_in_threadpool(file.flush)
-    return size, digest.hexdigest()

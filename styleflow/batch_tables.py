@@ -84,6 +84,11 @@ class BatchItemRow(Table):
     __table_args__ = (
         Index("uq_batch_items_identity", "batch_id", "identity", unique=True),
         Index("ix_batch_items_waiting", "batch_id", "state", "position", postgresql_where=text("state <> 'submitted'")),
+        Index(
+            "ix_batch_items_upload",
+            text("(item #>> '{source,upload_id}')"),
+            postgresql_where=text("state = 'listed' and item #>> '{source,upload_id}' is not null"),
+        ),
     )
 
 

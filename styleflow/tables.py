@@ -252,7 +252,12 @@ class UploadRow(Table):
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str | None]
     key: Mapped[str]
+    part_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    """Size of every part but the last; null for bytes that come in one piece."""
+    multipart_id: Mapped[str | None]
+    """The bucket's; null until addresses of parts are asked for."""
     etag: Mapped[str | None]
+    version_id: Mapped[str | None]
     created_at: Mapped[datetime] = now()
     expires_at: Mapped[datetime]
 

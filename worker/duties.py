@@ -30,7 +30,7 @@ from styleflow.batches.tending import tend_once
 from styleflow.broker import Broker
 from styleflow.database import DISPATCH_CHANNEL, JOB_CHANNEL, Database
 from styleflow.errors import StyleFlowError
-from styleflow.jobs import ageing, batch_counts, dispatch, orphans, rescue, retention
+from styleflow.jobs import ageing, batch_counts, dispatch, open_multiparts, orphans, rescue, retention
 from styleflow.logging import configure_logging
 from styleflow.settings import Settings
 from styleflow.webhooks import delivery
@@ -131,6 +131,7 @@ def house_duties(settings: Settings, database: Database) -> list[Duty]:
     return [
         *(Duty(f"retention of {kind}", 600.0, partial(forget, sweep)) for kind, sweep in retention.KINDS.items()),
         Duty("orphans", 60.0, orphans.OrphanReaper(database, bucket).reap),
+        Duty("open multiparts", 600.0, open_multiparts.MultipartReaper(database, bucket).reap),
     ]
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from styleflow.egress import Egress
-from styleflow.errors import Released, SourceChanged, SourceForbidden, TooLarge
+from styleflow.errors import Released, SourceChanged, SourceForbidden, SourceNotFound, TooLarge
 from styleflow.storage.bucket import Bucket
 
 WATCH_SECONDS = 0.2
@@ -98,17 +98,23 @@ def fetch_watched(
 def _chunks(source: Mapping[str, Any], sources: Sources) -> Iterator[Iterator[bytes]]:
     match source["type"]:
         case "upload":
-            with sources.bucket.open(source["key"], if_match=source.get("etag")) as chunks:
+            if not source.get("key"):  # an item of a batch that named no complete upload
+                raise SourceNotFound("There is no complete upload of that id.")
+            with _pinned(sources.bucket, source) as chunks:
                 yield chunks
         case "s3":
-            bucket = sources.bucket_named(source["bucket"])
-            with bucket.open(source["key"], if_match=source.get("etag"), version_id=source.get("version_id")) as chunks:
+            with _pinned(sources.bucket_named(source["bucket"]), source) as chunks:
                 yield chunks
         case "url":
             with sources.egress.fetch(source["url"], max_bytes=sources.max_bytes, seconds=sources.seconds) as download:
                 yield iter(download)
         case other:
             raise SourceForbidden(f"a source of type {other!r} is not served here")
+
+
+def _pinned(bucket: Bucket, source: Mapping[str, Any]) -> AbstractContextManager[Iterator[bytes]]:
+    """The version that was met when the job was accepted, where one was."""
+    return bucket.open(source["key"], if_match=source.get("etag"), version_id=source.get("version_id"))
 
 
 def _compare(source: Mapping[str, Any], fetched: FetchedVideo) -> None:

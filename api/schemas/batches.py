@@ -8,7 +8,17 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from api.schemas.body import Id, Moment, RequestBody, ResponseBody, Text, Timestamp, WholeNumber
-from api.schemas.jobs import MAX_TAGS, Callback, JobSource, S3Source, Tag, TagName, UrlSource, small
+from api.schemas.jobs import (
+    MAX_TAGS,
+    Callback,
+    JobSource,
+    S3Source,
+    Tag,
+    TagName,
+    UploadSource,
+    UrlSource,
+    small,
+)
 from api.schemas.options import Options
 from styleflow.batches.state import BatchState
 from styleflow.jobs.reuse import Dedupe
@@ -48,7 +58,7 @@ class PrefixSource(RequestBody):
 class BatchItem(RequestBody):
     """One video of an inline list."""
 
-    source: Annotated[S3Source | UrlSource, Field(discriminator="type")]
+    source: Annotated[S3Source | UrlSource | UploadSource, Field(discriminator="type")]
     client_ref: Annotated[Text, StringConstraints(min_length=1, max_length=256)] | None = None
     tags: Tags = Field(default_factory=dict)
     metadata: dict[

@@ -21,6 +21,7 @@ from styleflow.jobs.batch_counts import LISTED, add_counts, counts_of
 from styleflow.jobs.fairness import Ring, share
 from styleflow.jobs.intake import NewJob, admit, submit_all
 from styleflow.jobs.state import JobState, Lane
+from styleflow.jobs.upload_sources import hold_uploads, pinned
 
 FED_AT_ONCE = 500
 """Jobs in one round, over all batches: some hundred milliseconds of transactions."""
@@ -76,16 +77,17 @@ class Feeder:
             # Counted again under the lock: only whoever holds it adds jobs, so the cap holds.
             room = _room(batch.max_in_flight, counts_of(session, [batch_id])[batch_id])
             items = _waiting(session, batch_id, min(units, room))
-            jobs = submit_all(session, [self._job(batch, item) for item in items])
+            held = hold_uploads(session, batch.project_id, _uploads_of(items))
+            jobs = submit_all(session, [self._job(batch, item, held) for item in items])
             _mark(session, batch_id, {job.batch_position: job.id for job in jobs})
             add_counts(session, batch_id, {LISTED: -len(jobs), JobState.QUEUED: len(jobs)})
             return len(jobs)
 
-    def _job(self, batch: BatchRow, item: Row[Any]) -> NewJob:
+    def _job(self, batch: BatchRow, item: Row[Any], held: Mapping[str, Mapping[str, Any]]) -> NewJob:
         template, own = batch.template, item.item
         return NewJob(
             project_id=batch.project_id,
-            source=own["source"],
+            source=pinned(own["source"], held),
             model=template["model"],
             lane=Lane(template["lane"]),
             options=template["options"],
@@ -139,6 +141,11 @@ def _waiting(session: Session, batch_id: str, limit: int) -> Sequence[Row[Any]]:
         .limit(limit)
         .with_for_update()
     ).all()
+
+
+def _uploads_of(items: Sequence[Row[Any]]) -> list[str]:
+    sources = [row.item["source"] for row in items]
+    return [source["upload_id"] for source in sources if source["type"] == "upload"]
 
 
 def _mark(session: Session, batch_id: str, jobs: Mapping[int | None, str]) -> None:

@@ -19,6 +19,7 @@ _IDENTITY_BYTES = 16
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+UploadId = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Reference = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 TagName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^:]+$")]
 TagValue = Annotated[str, StringConstraints(max_length=256)]
@@ -26,7 +27,7 @@ Scalar = Annotated[str, StringConstraints(max_length=1024)] | bool | int | float
 
 
 class Line(BaseModel):
-    """One line of a manifest: an object in a bucket, or an address, and what it is to be called."""
+    """One line of a manifest: an object in a bucket, an address or an upload, and what it is to be called."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -34,6 +35,7 @@ class Line(BaseModel):
     key: Key | None = None
     version_id: Key | None = None
     url: Url | None = None
+    upload_id: UploadId | None = None
     client_ref: Reference | None = None
     tags: Annotated[dict[TagName, TagValue], Field(max_length=16)] = Field(default_factory=dict)
     metadata: Annotated[dict[Annotated[str, StringConstraints(max_length=64)], Scalar], Field(max_length=32)] = Field(
@@ -42,9 +44,9 @@ class Line(BaseModel):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        by_object = self.bucket is not None and self.key is not None
-        if by_object == (self.url is not None) or (self.url is not None and (self.bucket or self.key)):
-            raise ValueError("name either bucket and key, or url")
+        named = [part for part in (self.bucket or self.key, self.url, self.upload_id) if part is not None]
+        if len(named) != 1 or (self.bucket is None) != (self.key is None):
+            raise ValueError("name either bucket and key, or url, or upload_id")
         return self
 
 
@@ -105,8 +107,8 @@ def flat(said: Mapping[str, Any]) -> Mapping[str, Any]:
     source = said.get("source")
     if not isinstance(source, dict):
         return said
-    if source.get("type") not in ("s3", "url"):
-        raise InvalidRequest("a source in a batch is of type s3 or url")
+    if source.get("type") not in ("s3", "url", "upload"):
+        raise InvalidRequest("a source in a batch is of type s3, url or upload")
     return {**{name: value for name, value in source.items() if name != "type"}, **_without_source(said)}
 
 
@@ -122,6 +124,9 @@ def _source(line: Line, rules: Rules) -> dict[str, Any]:
     if line.url is not None:
         rules.check_url(line.url)
         return {"type": "url", "url": line.url}
+    if line.upload_id is not None:
+        # Whether it is there and whose it is, is asked when it becomes a job.
+        return {"type": "upload", "upload_id": line.upload_id}
     bucket, key = str(line.bucket), str(line.key)
     rules.check_bucket(bucket)
     if bucket == rules.own_bucket and key.startswith(PRIVATE_PREFIXES):

@@ -15,7 +15,7 @@ from styleflow.errors import InvalidRequest
 
 MAX_LINE_BYTES = 64 * 1024
 TAG_PREFIX = "tag:"
-COLUMNS = frozenset({"bucket", "key", "version_id", "url", "client_ref"})
+COLUMNS = frozenset({"bucket", "key", "version_id", "url", "upload_id", "client_ref"})
 _BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -64,8 +64,8 @@ def read_header(text: str) -> list[str]:
         raise InvalidRequest(f"the manifest has a column {unknown[0][:64]!r}; there are {known} and tag:NAME")
     if len(set(columns)) != len(columns):
         raise InvalidRequest("the manifest has a column twice")
-    if "url" not in columns and not {"bucket", "key"} <= set(columns):
-        raise InvalidRequest("the manifest has neither the columns bucket and key nor url")
+    if not {"url", "upload_id"} & set(columns) and not {"bucket", "key"} <= set(columns):
+        raise InvalidRequest("the manifest has neither the columns bucket and key nor url nor upload_id")
     return columns
 
 

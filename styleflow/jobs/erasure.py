@@ -90,7 +90,8 @@ def _blank_item(session: Session, job: JobRow) -> None:
 def _own_upload(session: Session, job: JobRow) -> UploadRow | None:
     """The uploaded video, unless another job that is not erased names it as well."""
     upload = session.get(UploadRow, job.source.get("upload_id") or "")
-    if upload is None:
+    # A batch's item may have named another project's upload: its job found nothing, and takes nothing away.
+    if upload is None or upload.project_id != job.project_id:
         return None
     # Only jobs younger than the upload can name it: that bounds the walk along the listing index.
     shared = session.scalar(

@@ -42,11 +42,20 @@ Sweep = Callable[[Session, Keep, DeleteObjects, int], int]
 
 
 def _uploads(session: Session, keep: Keep, delete_objects: DeleteObjects, limit: int) -> int:
-    """Announced and never sent, or kept for long enough and not needed by a job that is still to run."""
-    needed = exists().where(
-        JobRow.state.in_(["queued", "running"]),
-        JobRow.project_id == UploadRow.project_id,
-        JobRow.source["upload_id"].astext == UploadRow.id,
+    """Announced and never sent, or kept for long enough and not needed by a job that is still to run, or to be made of
+    a batch's item."""
+    needed = or_(
+        exists().where(
+            JobRow.state.in_(["queued", "running"]),
+            JobRow.project_id == UploadRow.project_id,
+            JobRow.source["upload_id"].astext == UploadRow.id,
+        ),
+        exists().where(
+            BatchItemRow.state == "listed",
+            text("batch_items.item #>> '{source,upload_id}' = uploads.id"),
+            BatchRow.id == BatchItemRow.batch_id,
+            BatchRow.project_id == UploadRow.project_id,
+        ),
     )
     stale = or_(
         and_(UploadRow.state == "pending", UploadRow.expires_at < func.now()),

@@ -7,7 +7,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from styleflow.storage.multiparts import Multiparts
 
 CHUNK_BYTES = 1 << 20
 
@@ -19,6 +22,8 @@ class ObjectFacts:
     size_bytes: int
     etag: str
     version_id: str | None
+    sha256: str | None = None
+    """Of the whole object, hexadecimal: where it was asked for and the store vouches for one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +55,18 @@ class Bucket(Protocol):
         """The name by which a job's source refers to this bucket."""
         ...
 
-    def head(self, key: str, *, version_id: str | None = None) -> ObjectFacts | None:
+    @property
+    def multiparts(self) -> Multiparts:
+        """Objects that come in parts."""
+        ...
+
+    @property
+    def landing(self) -> Path | None:
+        """A folder on the file system of the objects, where there is one: `put` moves a file from there, which is
+        then gone, and copies any other."""
+        ...
+
+    def head(self, key: str, *, version_id: str | None = None, with_sha256: bool = False) -> ObjectFacts | None:
         """Facts of an object, or None when there is none."""
         ...
 
@@ -88,7 +104,7 @@ class Bucket(Protocol):
         ...
 
     def presign_get(self, key: str, seconds: int) -> str:
-        """An address from which the object can be read for `seconds`."""
+        """An address from which the object can be read for `seconds`; caches on the way must not keep the answer."""
         ...
 
 

@@ -7,7 +7,8 @@ from urllib.parse import unquote, urlsplit
 
 from styleflow.errors import ConfigurationError
 from styleflow.storage.bucket import Bucket
-from styleflow.storage.local import LocalBucket, Signer
+from styleflow.storage.local import LocalBucket
+from styleflow.storage.local_files import Signer
 from styleflow.storage.s3 import S3Bucket
 
 

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
-from styleflow.errors import ConfigurationError, SourceChanged, SourceForbidden, SourceNotFound, StorageUnavailable
+from styleflow.errors import ConfigurationError, SourceChanged, SourceNotFound
 from styleflow.storage.bucket import CHUNK_BYTES, ObjectFacts, PresignedPut, StoredObject
 from styleflow.storage.keys import checked
+from styleflow.storage.local_files import Signer, etag_of, taken_over, translated
+from styleflow.storage.local_multiparts import LocalMultiparts
 
-Signer = Callable[[str, str, int], str]
-"""(method, key, seconds) -> an address at which the API serves that method for that long."""
-
-_SCRATCH = ".scratch"
-_MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
+_SCRATCH, _PARTS = ".scratch", ".parts"
 
 
 class LocalBucket:
@@ -35,7 +31,7 @@ class LocalBucket:
         self._root = root.absolute()
         self._scratch = self._root / _SCRATCH
         self._sign = sign
-        with _translated():
+        with translated():
             self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
             _drop_leftovers(self._scratch)
 
@@ -43,7 +39,16 @@ class LocalBucket:
     def name(self) -> str:
         return self._root.name
 
-    def head(self, key: str, *, version_id: str | None = None) -> ObjectFacts | None:
+    @property
+    def multiparts(self) -> LocalMultiparts:
+        return LocalMultiparts(self._root / _PARTS, self._scratch, self.put, self._sign)
+
+    @property
+    def landing(self) -> Path | None:
+        return self._scratch
+
+    def head(self, key: str, *, version_id: str | None = None, with_sha256: bool = False) -> ObjectFacts | None:
+        del with_sha256  # the API compared it when the bytes came
         try:
             with self._file(key, version_id) as file:
                 return _facts(file)
@@ -63,7 +68,7 @@ class LocalBucket:
     def put(self, key: str, data: bytes | Path, content_type: str, if_absent: bool = False) -> ObjectFacts:
         del content_type  # a file has none; whoever serves it knows what it wrote
         path = self._path(key)
-        with _translated(), self._aside(data) as written:
+        with translated(), taken_over(self._scratch, data) as written:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not if_absent:
                 written.replace(path)
@@ -76,7 +81,7 @@ class LocalBucket:
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
             path = self._path(key)
-            with suppress(SourceNotFound), _translated():
+            with suppress(SourceNotFound), translated():
                 path.unlink(missing_ok=True)
             self._drop_empty_folders(path.parent)
 
@@ -85,8 +90,7 @@ class LocalBucket:
         if ".." in prefix.split("/") or not folder.is_relative_to(self._root):
             return
         for path, folders, files in os.walk(folder):
-            if _SCRATCH in folders:
-                folders.remove(_SCRATCH)
+            folders[:] = [name for name in folders if not name.startswith(".")]
             for file in files:
                 found = Path(path, file)
                 key = found.relative_to(self._root).as_posix()
@@ -121,25 +125,11 @@ class LocalBucket:
     def _file(self, key: str, version_id: str | None) -> Iterator[BufferedReader]:
         if version_id is not None:
             raise SourceNotFound("this bucket keeps no versions")
-        with _translated():
+        with translated():
             # a path that os.fdopen refuses is a folder: there is no such object
             file = os.fdopen(os.open(self._path(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
         with file:
             yield file
-
-    @contextmanager
-    def _aside(self, data: bytes | Path) -> Iterator[Path]:
-        """The bytes in a file of their own, safely on disk, on the same file system as the objects."""
-        descriptor, name = tempfile.mkstemp(dir=self._scratch)
-        written = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                _fill(file, data)
-                file.flush()
-                os.fsync(file.fileno())
-            yield written
-        finally:
-            written.unlink(missing_ok=True)
 
     def _same_or_changed(self, key: str, written: Path) -> ObjectFacts:
         with self._file(key, None) as file, written.open("rb") as other:
@@ -158,22 +148,12 @@ class LocalBucket:
 
 def _facts(file: BinaryIO) -> ObjectFacts:
     found = os.fstat(file.fileno())
-    # Every put makes a new file, so inode and time of writing tell two of them apart even at equal size.
-    etag = f'"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}"'
-    return ObjectFacts(size_bytes=found.st_size, etag=etag, version_id=None)
+    return ObjectFacts(size_bytes=found.st_size, etag=etag_of(found), version_id=None)
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
     while chunk := file.read(CHUNK_BYTES):
         yield chunk
-
-
-def _fill(file: BinaryIO, data: bytes | Path) -> None:
-    if isinstance(data, bytes):
-        file.write(data)
-    else:
-        with data.open("rb") as source:
-            shutil.copyfileobj(source, file, CHUNK_BYTES)
 
 
 def _linked(written: Path, path: Path) -> bool:
@@ -206,17 +186,7 @@ def _drop_leftovers(scratch: Path) -> None:
     """Remove what a killed process left half written; a day is longer than any put takes."""
     for path in scratch.iterdir():
         if (line := _line(path, path.name)) and datetime.now(UTC) - line.modified_at > timedelta(days=1):
-            path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """The operating system's refusals in the project's words, without the path."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _MISSING:
-            raise SourceNotFound from error
-        if error.errno in (errno.EACCES, errno.EPERM):
-            raise SourceForbidden("the local bucket refused access") from error
-        raise StorageUnavailable(f"the local bucket failed: {os.strerror(error.errno or 0)}") from error
+            if path.is_dir():  # of an object in parts
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""S3 and what speaks its protocol. The only file that imports boto3."""
+"""S3 and what speaks its protocol. Only this file imports boto3, and `s3_errors.py` what botocore raises."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import HTTPClientError, IncompleteReadError
 from botocore.response import StreamingBody
 
-from styleflow.errors import InvalidRequest, SourceChanged, SourceForbidden, SourceNotFound, StorageUnavailable
+from styleflow.errors import InvalidRequest, SourceChanged, SourceNotFound, StorageUnavailable
 from styleflow.storage.bucket import CHUNK_BYTES, ObjectFacts, PresignedPut, StoredObject
+from styleflow.storage.s3_errors import BehindTheEnd, translated
+from styleflow.storage.s3_multiparts import S3Multiparts
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -54,14 +56,26 @@ class S3Bucket:
     def name(self) -> str:
         return self._name
 
-    def head(self, key: str, *, version_id: str | None = None) -> ObjectFacts | None:
+    @property
+    def multiparts(self) -> S3Multiparts:
+        return S3Multiparts(self._name, self._client, self._presigner)
+
+    @property
+    def landing(self) -> Path | None:
+        return None
+
+    def head(self, key: str, *, version_id: str | None = None, with_sha256: bool = False) -> ObjectFacts | None:
+        asked: dict[str, Any] = {"ChecksumMode": "ENABLED"} if with_sha256 else {}
         try:
-            with _translated():
-                found = self._client.head_object(Bucket=self._name, Key=_plain(key), **_version(version_id))
+            with translated():
+                found = self._client.head_object(Bucket=self._name, Key=_plain(key), **_version(version_id), **asked)
         except SourceNotFound:
             return None
         return ObjectFacts(
-            size_bytes=found["ContentLength"], etag=found["ETag"], version_id=_version_of(found.get("VersionId"))
+            size_bytes=found["ContentLength"],
+            etag=found["ETag"],
+            version_id=_version_of(found.get("VersionId")),
+            sha256=_whole_sha256(found.get("ChecksumSHA256")),
         )
 
     @contextmanager
@@ -72,9 +86,9 @@ class S3Bucket:
         match: dict[str, Any] = {} if if_match is None else {"IfMatch": if_match}
         part: dict[str, Any] = {} if start == 0 else {"Range": f"bytes={start}-"}
         try:
-            with _translated():
+            with translated():
                 first = self._client.get_object(**wanted, **match, **part)
-        except _BehindTheEnd:
+        except BehindTheEnd:
             yield iter(())
             return
         # From here on only the version that was met, also when a broken connection makes us ask again.
@@ -97,7 +111,7 @@ class S3Bucket:
             **({"IfNoneMatch": "*"} if if_absent else {}),
         }
         try:
-            with _translated():
+            with translated():
                 if isinstance(data, bytes):
                     self._client.put_object(**wanted, Body=data)
                 else:
@@ -115,7 +129,7 @@ class S3Bucket:
         wanted = list(keys)
         for start in range(0, len(wanted), _DELETE_AT_ONCE):
             batch = wanted[start : start + _DELETE_AT_ONCE]
-            with _translated():
+            with translated():
                 answer = self._client.delete_objects(
                     Bucket=self._name, Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True}
                 )
@@ -129,7 +143,7 @@ class S3Bucket:
         # S3 lists in order of the keys' UTF-8 bytes.
         behind: dict[str, Any] = {} if after is None else {"StartAfter": after}
         pages = self._client.get_paginator("list_objects_v2")
-        with _translated():
+        with translated():
             for page in pages.paginate(Bucket=self._name, Prefix=prefix, **behind):
                 for found in page.get("Contents", []):
                     yield StoredObject(
@@ -145,25 +159,23 @@ class S3Bucket:
             signed["ChecksumSHA256"] = headers["x-amz-checksum-sha256"] = base64.b64encode(
                 bytes.fromhex(sha256)
             ).decode()
-        with _translated():
+        with translated():
             url = self._presigner.generate_presigned_url(
                 "put_object", {"Bucket": self._name, "Key": _plain(key), **signed}, ExpiresIn=seconds
             )
         return PresignedPut(url=url, method="PUT", headers=headers)
 
     def presign_get(self, key: str, seconds: int) -> str:
-        with _translated():
+        with translated():
             return self._presigner.generate_presigned_url(
-                "get_object", {"Bucket": self._name, "Key": _plain(key)}, ExpiresIn=seconds
+                "get_object",
+                {"Bucket": self._name, "Key": _plain(key), "ResponseCacheControl": "private"},
+                ExpiresIn=seconds,
             )
 
     def _digest_of(self, key: str) -> str | None:
-        with _translated():
+        with translated():
             return self._client.head_object(Bucket=self._name, Key=key)["Metadata"].get(_DIGEST)
-
-
-class _BehindTheEnd(StorageUnavailable):
-    """The object has fewer bytes than the one that was asked for first."""
 
 
 class _Reading:
@@ -192,7 +204,7 @@ class _Reading:
     def _resume(self, offset: int) -> None:
         self.body.close()
         if offset < self._end:
-            with _translated():
+            with translated():
                 self.body = self._client.get_object(**self._request, Range=f"bytes={offset}-")["Body"]
 
 
@@ -227,6 +239,14 @@ def _version_of(found: str | None) -> str | None:
     return None if found in (None, "null") else found
 
 
+def _whole_sha256(checksum: str | None) -> str | None:
+    """From base64 to hexadecimal; None also for a checksum of the parts' checksums (`…-N`), which is none of the
+    bytes."""
+    if checksum is None or "-" in checksum:
+        return None
+    return base64.b64decode(checksum).hex()
+
+
 def _sha256(data: bytes | Path) -> bytes:
     if isinstance(data, bytes):
         return hashlib.sha256(data).digest()
@@ -236,30 +256,3 @@ def _sha256(data: bytes | Path) -> bytes:
 
 def _size(data: bytes | Path) -> int:
     return len(data) if isinstance(data, bytes) else data.stat().st_size
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """The store's refusals in the project's words: what can never succeed, and what may at the next try."""
-    try:
-        yield
-    except ClientError as error:
-        raise _refusal(error) from error
-    except BotoCoreError as error:
-        raise StorageUnavailable from error
-
-
-def _refusal(error: ClientError) -> SourceNotFound | SourceForbidden | SourceChanged | StorageUnavailable:
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    code = error.response.get("Error", {}).get("Code", "")
-    if code == "SlowDown" or status >= 500 or status in (408, 429):
-        return StorageUnavailable()
-    if status == 416 or code == "InvalidRange":
-        return _BehindTheEnd()
-    if status == 412 or code == "PreconditionFailed":
-        return SourceChanged()
-    if status == 404 or code in ("NoSuchVersion", "InvalidArgument"):  # a made-up version id is an invalid argument
-        return SourceNotFound()
-    if status in (401, 403):
-        return SourceForbidden("the object store refused the service's credentials")
-    return StorageUnavailable(f"the object store answered with status {status}")

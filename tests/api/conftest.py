@@ -77,12 +77,17 @@ class Tenant:
     def succeed(self, job_id: str, report: VideoReport | None = None) -> None:
         """What a worker would do: claim, keep the whole report in the bucket, settle."""
         report = report or make_report()
+        key = f"evidence/{job_id}/1/report.json"
+        bucket = open_bucket(self.running.settings.bucket_url)
+        bucket.put(key, httpx.Response(200, json=report_to_json(report)).content, "application/json")
+        self.settle_as(job_id, key, report)
+
+    def settle_as(self, job_id: str, key: str, report: VideoReport | None = None) -> None:
+        """Settle with a report that lies under that key."""
+        report = report or make_report()
         with self.running.database.transaction() as session:
             claim = queries.claim(session, worker="test", lease_seconds=60, job_id=job_id)
         assert claim is not None
-        key = f"evidence/{job_id}/{claim.token}/report.json"
-        bucket = open_bucket(self.running.settings.bucket_url)
-        bucket.put(key, httpx.Response(200, json=report_to_json(report)).content, "application/json")
         with self.running.database.transaction() as session:
             progress.succeed(session, job_id, claim.token, report, key)
 

@@ -25,8 +25,8 @@ URL = {"type": "url", "url": "https://media.example.org/clip.mp4"}
 HOOK = "https://a.example.org/"
 PLAIN = {"headers": {"Content-Type": "text/plain"}}
 JSON = {"headers": {"Content-Type": "application/json"}}
-BODIES = {"rerun": {"model": "tiny@1"}}
-"""By verb: what a request must say to come as far as the id."""
+BODIES = {":rerun": {"model": "tiny@1"}, "/parts": {"numbers": [1]}}
+"""By the end of the path: what a POST must say to come as far as the id."""
 MEMBERS = {"type", "title", "status", "detail", "instance", "code", "request_id", "retryable", "errors"}
 ID_ROUTES = [
     ("GET", "/v1/jobs/{job}"),
@@ -43,6 +43,8 @@ ID_ROUTES = [
     ("GET", "/v1/jobs/{job}/segments"),
     ("GET", "/v1/jobs/{job}/frames"),
     ("GET", "/v1/jobs/{job}/report"),
+    ("GET", "/v1/jobs/{job}/artifacts"),
+    ("GET", "/v1/jobs/{job}/artifacts/art_1"),
     ("GET", "/v1/batches/{batch}"),
     ("GET", "/v1/batches/{batch}/items"),
     ("GET", "/v1/batches/{batch}/errors"),
@@ -53,6 +55,8 @@ ID_ROUTES = [
     ("GET", "/v1/uploads/{upload}"),
     ("POST", "/v1/uploads/{upload}:complete"),
     ("DELETE", "/v1/uploads/{upload}"),
+    ("POST", "/v1/uploads/{upload}/parts"),
+    ("GET", "/v1/uploads/{upload}/parts"),
     ("GET", "/v1/webhook-endpoints/{endpoint}"),
     ("PATCH", "/v1/webhook-endpoints/{endpoint}"),
     ("DELETE", "/v1/webhook-endpoints/{endpoint}"),
@@ -65,6 +69,11 @@ ID_ROUTES = [
 
 def key(value: str) -> dict[str, Any]:
     return {"headers": {"Idempotency-Key": value}}
+
+
+def body_for(method: str, path: str) -> dict[str, Any] | None:
+    bodies = [body for end, body in BODIES.items() if method == "POST" and path.endswith(end)]
+    return bodies[0] if bodies else {} if method == "PATCH" else None
 
 
 def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
@@ -157,9 +166,7 @@ def test_an_unknown_query_parameter_is_refused_on_every_versioned_route(tenant: 
         ("GET", "/v1/webhook-endpoints"),
     ]
     for method, path in routes:
-        answer = tenant.client.request(
-            method, f"{path}?stat~e=1", json=BODIES.get(path.rpartition(":")[2], {} if method == "PATCH" else None)
-        )
+        answer = tenant.client.request(method, f"{path}?stat~e=1", json=body_for(method, path))
         problem = assert_problem(answer, 422, "invalid_request")
         assert [(error["in"], error["pointer"]) for error in problem["errors"]] == [("query", "/stat~0e")]
     assert tenant.client.post("/v1/jobs?wait=5", json={"source": URL}).status_code == 422
@@ -270,6 +277,8 @@ SCOPE_OF = [
     ("evidence:read", "GET", "/v1/jobs/x/segments"),
     ("evidence:read", "GET", "/v1/jobs/x/frames"),
     ("evidence:read", "GET", "/v1/jobs/x/report"),
+    ("evidence:read", "GET", "/v1/jobs/x/artifacts"),
+    ("evidence:read", "GET", "/v1/jobs/x/artifacts/y"),
     ("jobs:write", "POST", "/v1/jobs"),
     ("jobs:write", "POST", "/v1/jobs/x:cancel"),
     ("jobs:write", "POST", "/v1/jobs/x:retry"),
@@ -278,6 +287,8 @@ SCOPE_OF = [
     ("jobs:write", "POST", "/v1/uploads"),
     ("jobs:write", "POST", "/v1/uploads/x:complete"),
     ("jobs:write", "DELETE", "/v1/uploads/x"),
+    ("jobs:write", "POST", "/v1/uploads/x/parts"),
+    ("jobs:read", "GET", "/v1/uploads/x/parts"),
     ("jobs:write", "POST", "/predict"),
     ("jobs:read", "GET", "/healthcheck"),
     ("webhooks:manage", "POST", "/v1/webhook-endpoints"),
@@ -325,9 +336,7 @@ def test_ids_of_another_project_are_not_found_on_any_route(office: Office) -> No
     ids = {"job": job, "batch": batch, "upload": upload, "endpoint": endpoint, "delivery": delivery}
     for method, template in ID_ROUTES:
         path = template.format(**ids)
-        answer = stranger.client.request(
-            method, path, json=BODIES.get(template.rpartition(":")[2], {} if method == "PATCH" else None)
-        )
+        answer = stranger.client.request(method, path, json=body_for(method, template))
         assert_problem(answer, 404, "not_found")
     source = {"source": {"type": "upload", "upload_id": upload}}
     assert_problem(stranger.client.post("/v1/jobs", json=source), 404, "not_found")
@@ -342,7 +351,7 @@ def test_every_route_with_an_id_is_tried_by_a_stranger(running: Running) -> None
         for method, operation in operations.items()
         if "{" in path and operation["security"] and not path.startswith("/v1/models")
     }
-    assert described == {(method, re.sub(r"{\w+}|trk_1", "{}", path)) for method, path in ID_ROUTES}
+    assert described == {(method, re.sub(r"{\w+}|trk_1|art_1", "{}", path)) for method, path in ID_ROUTES}
 
 
 @pytest.mark.parametrize(("given", "kept"), [("abc-1.2:3", True), ("x" * 65, False), ("a b", False), ("", False)])

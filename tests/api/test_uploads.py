@@ -196,13 +196,33 @@ def test_bytes_that_come_too_late_change_nothing(tenant: Tenant, meanwhile: str,
     assert kept == ([VIDEO] if meanwhile == "complete" else [])
 
 
+def test_bytes_that_come_while_an_upload_is_completed_are_the_ones_that_jobs_are_pinned_to(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = announce(tenant)
+    put(upload, VIDEO)
+    bucket = tenant.running.app.state.services.bucket
+    head, again = bucket.head, [VIDEO[::-1]]
+
+    def late_head(key: str, **more: Any) -> Any:
+        facts = head(key, **more)
+        if again:
+            assert put(upload, again.pop()).status_code == 204
+        return facts
+
+    monkeypatch.setattr(bucket, "head", late_head)
+    assert tenant.client.post(f"/v1/uploads/{upload['id']}:complete").status_code == 200
+    job = tenant.post_job(source={"type": "upload", "upload_id": upload["id"]})
+    assert job["source"]["etag"] == head(f"uploads/{tenant.project_id}/{upload['id']}").etag
+
+
 def read(bucket: Bucket, key: str) -> list[bytes]:
     with bucket.open(key) as chunks:
         return list(chunks)
 
 
 def test_a_body_that_stops_arriving_is_given_up(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.uploads.STALL_SECONDS", 0.1)
+    monkeypatch.setattr("api.upload_bodies.STALL_SECONDS", 0.1)
     upload = announce(tenant)
     parts = urlsplit(upload["url"])
     with socket.create_connection((str(parts.hostname), int(parts.port or 80)), timeout=10) as connection:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from sqlalchemy import select
 
 from styleflow.batches.feeding import QUANTUM, Feeder, Want, divided
-from styleflow.tables import OutboxRow
+from styleflow.jobs import progress
+from styleflow.tables import OutboxRow, UploadRow
 from tests.batches.yard import Yard, item
+from tests.jobs.desk import PROJECT
+from tests.jobs.test_progress import add_upload
 
 
 def many(count: int) -> dict[str, object]:
@@ -28,6 +32,54 @@ def test_an_item_becomes_a_job_as_if_it_had_been_submitted(yard: Yard) -> None:
     assert yard.desk.nudge(job.id) is not None
     assert [event.type for event in yard.desk.events(job.id)] == ["job.queued"]
     assert [(found.state, found.job_id) for found in yard.items(batch)] == [("queued", job.id)]
+
+
+def test_an_upload_becomes_a_source_that_is_pinned_to_its_bytes(yard: Yard) -> None:
+    add_upload(yard.desk)
+    yard.desk.sql("update uploads set etag = 'e', version_id = 'v'")
+    batch = yard.create({"type": "inline", "items": [{"source": {"type": "upload", "upload_id": "upl_1"}}]})
+    yard.expand()
+
+    assert yard.feed() == 1
+
+    assert yard.jobs(batch)[0].source == {
+        "type": "upload",
+        "upload_id": "upl_1",
+        "key": "uploads/video",
+        "etag": "e",
+        "version_id": "v",
+        "size_bytes": 1,
+        "sha256": None,
+    }
+
+
+@pytest.mark.parametrize("change", ["state = 'pending'", "project_id = 'prj_other'", "id = 'upl_2'"])
+def test_an_upload_that_is_not_complete_or_not_the_project_s_stays_a_name(yard: Yard, change: str) -> None:
+    yard.desk.sql("insert into projects (id, name) values ('prj_other', 'other')")
+    add_upload(yard.desk)
+    yard.desk.sql(f"update uploads set {change}")
+    batch = yard.create({"type": "inline", "items": [{"source": {"type": "upload", "upload_id": "upl_1"}}]})
+    yard.expand()
+
+    assert yard.feed() == 1
+
+    [job] = yard.jobs(batch)
+    assert job.source == {"type": "upload", "upload_id": "upl_1"}
+
+
+def test_erasing_a_job_takes_no_upload_of_another_project_away(yard: Yard) -> None:
+    yard.desk.sql("insert into projects (id, name) values ('prj_other', 'other')")
+    add_upload(yard.desk)
+    yard.desk.sql("update uploads set project_id = 'prj_other'")
+    batch = yard.create({"type": "inline", "items": [{"source": {"type": "upload", "upload_id": "upl_1"}}]})
+    yard.expand()
+    yard.feed()
+    yard.settle(batch, failed=True)
+
+    assert yard.desk.do(progress.erase, PROJECT, yard.jobs(batch)[0].id) == [
+        f"evidence/{yard.jobs(batch)[0].id}/1/report.json"
+    ]
+    assert yard.desk.do(lambda session: session.get(UploadRow, "upl_1")) is not None
 
 
 def test_no_more_jobs_are_in_flight_than_the_cap_allows(yard: Yard) -> None:

@@ -39,6 +39,14 @@ def test_a_nested_source_says_the_same() -> None:
     assert read_item(nested, RULES) == item({**OBJECT, "client_ref": "post-1"})
 
 
+def test_an_upload_is_named_by_its_id() -> None:
+    nested = flat({"source": {"type": "upload", "upload_id": "upl_1"}, "client_ref": "post-1"})
+
+    assert json.loads(item(dict(nested)).content)["source"] == {"type": "upload", "upload_id": "upl_1"}
+    assert item({"upload_id": "upl_1"}).identity == item({"upload_id": "upl_1", "client_ref": "other"}).identity
+    assert item({"upload_id": "upl_1"}).identity != item({"upload_id": "upl_2"}).identity
+
+
 def test_a_video_is_the_same_under_another_name_and_another_in_another_version() -> None:
     assert item(OBJECT).identity == item({**OBJECT, "client_ref": "other"}).identity
     assert item(OBJECT).identity != item({**OBJECT, "version_id": "2"}).identity
@@ -51,6 +59,9 @@ def test_a_video_is_the_same_under_another_name_and_another_in_another_version()
         ({}, "invalid_request"),
         ({"bucket": "videos"}, "invalid_request"),
         ({**OBJECT, "url": "https://a.example.org"}, "invalid_request"),
+        ({**OBJECT, "upload_id": "upl_1"}, "invalid_request"),
+        ({"url": "https://a.example.org", "upload_id": "upl_1"}, "invalid_request"),
+        ({"upload_id": ""}, "invalid_request"),
         ({**OBJECT, "kee": 1}, "invalid_request"),
         ({"bucket": "videos", "key": 7}, "invalid_request"),
         ({"bucket": "videos", "key": "x" * 1025}, "invalid_request"),
@@ -78,7 +89,7 @@ def test_a_line_that_is_not_json_is_refused(text: str) -> None:
         read_json(text)
 
 
-@pytest.mark.parametrize("text", ["[]", "7", '{"source": {"type": "upload", "upload_id": "upl_1"}}'])
+@pytest.mark.parametrize("text", ["[]", "7", '{"source": {"type": "inline", "upload_id": "upl_1"}}'])
 def test_a_line_of_another_kind_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest):
         read_json(text)

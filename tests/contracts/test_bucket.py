@@ -3,39 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from styleflow.errors import InvalidRequest, SourceChanged, SourceNotFound
 from styleflow.storage.bucket import CHUNK_BYTES, Bucket, sweep
-from styleflow.storage.connect import open_bucket
-
-
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture(params=["file", "s3"])
-def bucket(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
-    if request.param == "file":
-        return open_bucket(f"file://{tmp_path / 'bucket'}", sign=lambda method, key, _: f"http://api/{method}/{key}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    endpoint: str = request.getfixturevalue("s3_server")
-    name = f"bucket-{uuid4().hex}"
-    boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1").create_bucket(Bucket=name)
-    return open_bucket(f"s3://{name}", endpoint_url=endpoint)
 
 
 def read(bucket: Bucket, key: str, if_match: str | None = None) -> bytes:
@@ -63,6 +37,27 @@ def test_a_file_is_put_and_comes_back_in_bounded_chunks(bucket: Bucket, tmp_path
     assert digest.digest() == hashlib.sha256(source.read_bytes()).digest()
     assert facts.size_bytes == sum(sizes) == 2_560_000
     assert max(sizes) <= CHUNK_BYTES
+
+
+def test_a_file_in_the_landing_is_moved_and_any_other_is_copied(bucket: Bucket, tmp_path: Path) -> None:
+    outside = tmp_path / "clip.mp4"
+    outside.write_bytes(b"copied")
+    bucket.put("a", outside, "video/mp4")
+    assert outside.exists()
+
+    if bucket.landing is not None:
+        inside = bucket.landing / "upload"
+        inside.write_bytes(b"moved")
+        bucket.put("a", inside, "video/mp4")
+        assert (read(bucket, "a"), inside.exists()) == (b"moved", False)
+
+
+def test_the_hash_of_an_object_is_known_to_be_right_or_not_at_all(bucket: Bucket) -> None:
+    bucket.put("a", b"12345", "text/plain")
+
+    facts = bucket.head("a", with_sha256=True)
+    assert facts is not None
+    assert facts.sha256 in (None, hashlib.sha256(b"12345").hexdigest())
 
 
 def test_an_empty_object_is_an_object(bucket: Bucket) -> None:

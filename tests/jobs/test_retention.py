@@ -74,6 +74,28 @@ def test_an_old_upload_stays_while_a_job_still_needs_it(desk: Desk, deleted: lis
     assert run(desk, deleted) == {"uploads": 1}
 
 
+@pytest.mark.parametrize(("owner", "kept"), [(PROJECT, True), ("prj_other", False)])
+def test_an_old_upload_stays_while_a_batch_of_its_project_has_yet_to_make_a_job_of_it(
+    desk: Desk, deleted: list[str], owner: str, kept: bool
+) -> None:
+    desk.sql("insert into projects (id, name) values ('prj_other', 'other')")
+    add_upload(desk)
+    desk.sql("update uploads set created_at = now() - interval '25 hours'")
+    desk.sql(
+        "insert into batches (id, project_id, name, state, source, template, max_in_flight, expires_at)"
+        f" values ('bat_1', '{owner}', 'b', 'running', '{{}}', '{{}}', 1, now() + interval '1 day')"
+    )
+    source = '{"source": {"type": "upload", "upload_id": "upl_1"}}'
+    desk.sql(
+        "insert into batch_items (batch_id, position, state, item) values ('bat_1', 1, 'listed', cast(:item as jsonb))",
+        item=source,
+    )
+
+    assert run(desk, deleted) == ({} if kept else {"uploads": 1})
+    desk.sql("update batch_items set state = 'submitted'")
+    assert run(desk, deleted) == ({"uploads": 1} if kept else {})
+
+
 def test_frames_go_and_the_summary_stays(desk: Desk, deleted: list[str]) -> None:
     identity = succeeded(desk)
     desk.sql("update results set created_at = now() - interval '91 days'")

@@ -51,5 +51,7 @@ def test_a_source_that_falls_silent_does_not_keep_a_job_from_being_stopped(
 def test_what_fetching_meets_is_raised_where_it_is_waited_for(sources: Sources, tmp_path: Path) -> None:
     with pytest.raises(SourceNotFound):
         fetch_watched({"type": "upload", "key": "videos/nowhere"}, sources, tmp_path, lambda: None)
+    with pytest.raises(SourceNotFound):
+        fetch_watched({"type": "upload", "upload_id": "upl_1"}, sources, tmp_path, lambda: None)
     with pytest.raises(SourceForbidden):
         fetch_watched({"type": "inline"}, sources, tmp_path, lambda: None)
