@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from api.dependencies import Services
 from api.schemas.batches import CreateBatch, Defaults, InlineSource, ManifestSource, PrefixSource
 from api.schemas.options import stored_options
-from api.submission import check_callback
+from api.submission import check_callback, policy_of
 from styleflow.batches.listing import manifest_address
 from styleflow.batches.queries import NewBatch
 from styleflow.errors import SourceNotAllowed
@@ -60,6 +60,7 @@ def _template(services: Services, session: Session, project_id: str, defaults: D
         "lane": str(lane),
         "options": stored_options(defaults.options),
         "dedupe": str(defaults.dedupe),
+        "policy": policy_of(session, project_id, defaults.policy),
         "tags": dict(defaults.tags),
         "metadata": dict(defaults.metadata),
         "callback_endpoint_id": defaults.callback.endpoint_id if defaults.callback else None,

@@ -48,7 +48,7 @@ def require_result(session: Session, project_id: str, job_id: str) -> ResultRow:
     operation_id="getResult",
     summary="Read the answer about the video",
     response_model=Result,
-    responses={**problems(*ERRORS), 304: {"description": "You have it already; it never changes."}},
+    responses={**problems(*ERRORS), 304: {"description": "You have it already."}},
 )
 def read_result(
     job_id: str,
@@ -56,10 +56,11 @@ def read_result(
     services: ServicesDep,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """A result never changes once it is there, so it may be kept."""
+    """What was found never changes. The words for it do where a policy is put on stored results: ask with the ETag."""
     with services.database.transaction() as session:
-        row = require_result(session, principal.project_id, job_id)
-    headers = {**IMMUTABLE, "ETag": f'"{job_id}.result.{row.token}"'}
+        job = queries.get_job(session, principal.project_id, job_id)
+        row = get_result(session, job)
+    headers = {"Cache-Control": "private, no-cache", "ETag": f'"{job_id}.result.{row.token}.{job.row_version}"'}
     if shapes.etag_matches(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return ok(shapes.result(job_id, row.report), headers)

@@ -101,7 +101,10 @@ def read_segments(
         rule = _rule(query, result.report["thresholds"]) if scored else None
         columns = track_scores(session, result, query.track_id) if rule else iter(())
         data = [] if rule is None else list(_segments(columns, rule))
-    return ok(SegmentList(job_id=job_id, rule=None if rule is None else vars(rule), data=data), IMMUTABLE)
+    return ok(
+        SegmentList(job_id=job_id, rule=None if rule is None else vars(rule), data=data),
+        {"Cache-Control": "private, no-cache"},
+    )
 
 
 def _rule(query: SegmentQuery, thresholds: Mapping[str, Any]) -> Rule:

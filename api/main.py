@@ -25,6 +25,7 @@ from api import (
     job_events,
     jobs,
     models,
+    policies,
     predict,
     problems,
     reruns,
@@ -70,6 +71,7 @@ ROUTERS = (
     webhooks.router,
     events.router,
     models.router,
+    policies.router,
 )
 UNVERSIONED = (health.router, predict.router)
 """Called by probes and by callers of the original server, who may add to the address what they like."""

@@ -47,6 +47,7 @@ def job(row: JobRow) -> job_bodies.Job:
             "cancel_requested": row.cancel_requested_at is not None,
             "error": row.error,
             "parent_job_id": row.parent_job_id,
+            "policy": row.policy if row.policy_revision is None else f"{row.policy}@{row.policy_revision}",
             "dedupe": row.dedupe,
             "deduplicated_from": row.deduplicated_from,
             "batch_id": row.batch_id,

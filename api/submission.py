@@ -26,6 +26,7 @@ from styleflow.errors import (
 from styleflow.jobs import intake
 from styleflow.jobs.intake import NewJob
 from styleflow.jobs.upload_sources import upload_source
+from styleflow.policies import queries as policies
 from styleflow.storage.keys import PRIVATE_PREFIXES
 from styleflow.tables import JobRow, UploadRow
 from styleflow.webhook_tables import WebhookEndpointRow
@@ -90,11 +91,21 @@ def record(
             callback_endpoint_id=body.callback.endpoint_id if body.callback else None,
             deadline=body.deadline,
             dedupe=body.dedupe,
+            **policy_of(session, project_id, body.policy),
             request_id=request_id,
             max_attempts=services.settings.max_attempts,
             expires_in_days=services.settings.results_days,
         ),
     )
+
+
+def policy_of(session: Session, project_id: str, name: str) -> dict[str, Any]:
+    """What a job keeps of the policy that it names: the newest revision and its thresholds. Raises UnknownPolicy."""
+    row = policies.chosen(session, project_id, name)
+    if row is None:
+        return {}
+    thresholds = policies.snapshot(policies.thresholds_of(row))
+    return {"policy": row.name, "policy_revision": row.revision, "policy_thresholds": thresholds}
 
 
 def field_problem(pointer: str, message: str) -> InvalidRequest:

@@ -98,6 +98,11 @@ class JobRow(Table):
     model: Mapped[str]
     options: Mapped[dict[str, Any]]
     callback_endpoint_id: Mapped[str | None]
+    policy: Mapped[str] = mapped_column(server_default=text("'default'"))
+    """The name of the thresholds that its verdict is by; `default` is the pack's own."""
+    policy_revision: Mapped[int | None]
+    policy_thresholds: Mapped[dict[str, Any] | None]
+    """What that revision says, kept here so that a worker needs no other row; null for the pack's own."""
     dedupe: Mapped[str] = mapped_column(server_default=text("'off'"))
     """`reuse`, `force` or `off`: see `jobs/reuse.py`."""
     content_key: Mapped[bytes | None]

@@ -32,6 +32,7 @@ from styleflow.database import DISPATCH_CHANNEL, JOB_CHANNEL, Database
 from styleflow.errors import StyleFlowError
 from styleflow.jobs import ageing, batch_counts, dispatch, open_multiparts, orphans, rescue, retention
 from styleflow.logging import configure_logging
+from styleflow.policies.relabeling import relabel_once
 from styleflow.settings import Settings
 from styleflow.webhooks import delivery
 from worker.installation import batch_shelves, egress, own_bucket
@@ -114,6 +115,7 @@ def batch_duties(settings: Settings, database: Database) -> list[Duty]:
         Duty("feed batches", 1.0, feeder.feed_once),
         Duty("tend batches", 1.0, lambda: tend_once(database)),
         Duty("fold counts", 5.0, folded),
+        Duty("relabel", 1.0, lambda: relabel_once(database)),
     ]
 
 

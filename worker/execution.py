@@ -37,11 +37,12 @@ from styleflow.errors import (
 from styleflow.jobs import progress
 from styleflow.jobs.queries import Claim, claim
 from styleflow.jobs.reuse import Dedupe, content_key, find_earlier, settle_from
-from styleflow.report import Pipeline, VideoReport, report_to_json
+from styleflow.report import Pipeline, Thresholds, VideoReport, report_to_json
 from styleflow.storage.bucket import Bucket
 from styleflow.storage.copying import copy_folder
 from styleflow.storage.keys import report_key
 from styleflow.telemetry import ATTEMPTS_ENDED, FENCED_COMMITS
+from styleflow.verdicts import under
 from worker.fetch import FetchedVideo, Sources, fetch_watched
 from worker.lease import Lease
 
@@ -159,6 +160,8 @@ class Execution:
                 video, held.model, held.options, report_progress=lease.report, checkpoint=lease.check
             )
         lease.check()
+        if held.thresholds is not None:
+            report = under(report, Thresholds(**held.thresholds))
         body = report_to_json(report)
         body["timing_ms"] = {"fetch": fetch_ms, **body["timing_ms"]}
         self.bucket.put(key, json.dumps(body, separators=(",", ":")).encode(), "application/json")
@@ -166,7 +169,7 @@ class Execution:
 
     def _settled_from_earlier(self, held: Claim, lease: Lease, video: FetchedVideo, key: str) -> bool:
         """Whether an earlier result was there to be used: then this job has it too, with objects of its own."""
-        wanted = content_key(video.sha256, self.analyzer.pipeline(held.model), held.options)
+        wanted = content_key(video.sha256, self.analyzer.pipeline(held.model), held.options, held.thresholds)
         with self.database.transaction() as session:
             earlier = find_earlier(session, held.project_id, wanted)
         if earlier is None:

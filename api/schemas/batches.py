@@ -20,6 +20,7 @@ from api.schemas.jobs import (
     small,
 )
 from api.schemas.options import Options
+from api.schemas.policies import PolicyName
 from styleflow.batches.state import BatchState
 from styleflow.jobs.reuse import Dedupe
 from styleflow.jobs.state import Lane
@@ -82,6 +83,7 @@ class Defaults(RequestBody):
     metadata: Metadata = Field(default_factory=dict)
     callback: Callback | None = None
     dedupe: Dedupe = Dedupe.OFF
+    policy: PolicyName = "default"
 
 
 class Budget(RequestBody):

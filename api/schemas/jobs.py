@@ -20,6 +20,7 @@ from api.schemas.body import (
     WebAddress,
 )
 from api.schemas.options import Options
+from api.schemas.policies import PolicyName
 from styleflow.jobs.reuse import Dedupe
 from styleflow.jobs.state import JobState, Lane
 from styleflow.report import Outcome, Verdict
@@ -105,6 +106,7 @@ class CreateJob(RequestBody):
     metadata: Annotated[dict[str, Any], AfterValidator(small)] = Field(default_factory=dict)
     callback: Callback | None = None
     deadline: Moment | None = None
+    policy: Annotated[PolicyName, Field(description="By whose thresholds the verdict is given.")] = "default"
     dedupe: Annotated[
         Dedupe,
         Field(
@@ -207,6 +209,7 @@ class Job(ResponseBody):
     cancel_requested: bool
     error: JobFailure | None
     parent_job_id: str | None
+    policy: Annotated[str, Field(description="`name@revision`, or `default` for the pack's own thresholds.")]
     dedupe: Dedupe
     deduplicated_from: Annotated[str | None, Field(description="The job whose result this one took over.")]
     batch_id: str | None
@@ -303,6 +306,7 @@ JOB_EXAMPLE: dict[str, Any] = Job(
     cancel_requested=False,
     error=None,
     parent_job_id=None,
+    policy="default",
     dedupe=Dedupe.OFF,
     deduplicated_from=None,
     batch_id=None,

@@ -96,6 +96,7 @@ class Feeder:
             metadata={**template["metadata"], **own["metadata"]},
             callback_endpoint_id=template["callback_endpoint_id"],
             dedupe=template.get("dedupe", "off"),
+            **template.get("policy", {}),
             request_id=batch.request_id,
             parent_job_id=item.job_id,
             batch_id=batch.id,

@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from styleflow.packs import Calibration
 from styleflow.report import InconclusiveReason, NotApplicableReason, Outcome, Thresholds, Verdict
+from styleflow.verdicts import verdict
 from styleflow.video.clips import SHORTEST_CLIP
 
 
@@ -160,12 +161,3 @@ def in_doubt(probability: float, calibration: Calibration) -> bool:
         return False
     low, high = calibration.abstain
     return low <= probability < high
-
-
-def verdict(probability: float, thresholds: Thresholds) -> Verdict:
-    """The word for a probability; a threshold itself belongs to the higher word."""
-    if probability >= thresholds.strong:
-        return Verdict.STRONG
-    if probability >= thresholds.suspicious:
-        return Verdict.SUSPICIOUS
-    return Verdict.WEAK if probability >= thresholds.weak else Verdict.NO_EVIDENCE

@@ -36,6 +36,9 @@ class NewJob:
     request_id: str | None = None
     parent_job_id: str | None = None
     dedupe: str = "off"
+    policy: str = "default"
+    policy_revision: int | None = None
+    policy_thresholds: dict[str, Any] | None = None
     batch_id: str | None = None
     batch_position: int | None = None
     max_attempts: int
@@ -76,6 +79,9 @@ def _queued(new: NewJob, moment: datetime) -> JobRow:
         options=new.options,
         callback_endpoint_id=new.callback_endpoint_id,
         dedupe=new.dedupe,
+        policy=new.policy,
+        policy_revision=new.policy_revision,
+        policy_thresholds=new.policy_thresholds,
         client_ref=new.client_ref,
         tags=new.tags,
         job_metadata=new.metadata,
@@ -129,6 +135,9 @@ def _again(session: Session, job: JobRow, *, model: str, options: dict[str, Any]
             lane=Lane(job.lane),
             options=options,
             dedupe=job.dedupe,
+            policy=job.policy,
+            policy_revision=job.policy_revision,
+            policy_thresholds=job.policy_thresholds,
             client_ref=job.client_ref,
             tags=job.tags,
             metadata=job.job_metadata,

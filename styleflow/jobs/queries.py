@@ -35,6 +35,8 @@ class Claim:
     deadline: datetime | None
     cancel_requested: bool
     dedupe: str = "off"
+    thresholds: Mapping[str, Any] | None = None
+    """Of the job's policy; None for the pack's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +164,7 @@ def _claim_of(job: JobRow) -> Claim:
         deadline=job.deadline,
         cancel_requested=job.cancel_requested_at is not None,
         dedupe=job.dedupe,
+        thresholds=job.policy_thresholds,
     )
 
 

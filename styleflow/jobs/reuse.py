@@ -38,8 +38,11 @@ class Earlier:
     report_key: str
 
 
-def content_key(sha256: str, pipeline: Pipeline, options: Mapping[str, Any]) -> bytes:
-    """Digest of all that decides a result: the bytes, what judges them, and what part of them is looked at.
+def content_key(
+    sha256: str, pipeline: Pipeline, options: Mapping[str, Any], thresholds: Mapping[str, Any] | None = None
+) -> bytes:
+    """Digest of all that decides a result: the bytes, what judges them, what part of them is looked at, and by which
+    policy's thresholds, None for the pack's own.
 
     The device is left out: it moves a score by less than the tolerance that the pack allows for the precision.
     """
@@ -50,6 +53,7 @@ def content_key(sha256: str, pipeline: Pipeline, options: Mapping[str, Any]) -> 
         "code": pipeline.code_version,
         "precision": pipeline.precision,
         "options": options,
+        "thresholds": thresholds,
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True, separators=(",", ":")).encode()).digest()
 

@@ -42,7 +42,7 @@ from styleflow.settings import Settings
 from styleflow.storage.connect import open_bucket
 
 SECRET = "a secret for tests, long enough to be one"
-SCOPES = ("jobs:write", "jobs:read", "batches:write", "evidence:read", "webhooks:manage")
+SCOPES = ("jobs:write", "jobs:read", "batches:write", "evidence:read", "webhooks:manage", "models:admin")
 
 
 @dataclass

@@ -25,6 +25,8 @@ URL = {"type": "url", "url": "https://media.example.org/clip.mp4"}
 HOOK = "https://a.example.org/"
 PLAIN = {"headers": {"Content-Type": "text/plain"}}
 JSON = {"headers": {"Content-Type": "application/json"}}
+NAMED = ("/v1/models", "/v1/policies")
+"""Under these are names, which each project has for itself, not ids."""
 BODIES = {":rerun": {"model": "tiny@1"}, "/parts": {"numbers": [1]}}
 """By the end of the path: what a POST must say to come as far as the id."""
 MEMBERS = {"type", "title", "status", "detail", "instance", "code", "request_id", "retryable", "errors"}
@@ -34,6 +36,7 @@ ID_ROUTES = [
     ("POST", "/v1/jobs/{job}:cancel"),
     ("POST", "/v1/jobs/{job}:retry"),
     ("POST", "/v1/jobs/{job}:rerun"),
+    ("GET", "/v1/relabelings/{relabeling}"),
     ("GET", "/v1/jobs/{job}/attempts"),
     ("GET", "/v1/jobs/{job}/events"),
     ("GET", "/v1/jobs/{job}/result"),
@@ -156,7 +159,7 @@ def test_a_method_that_is_not_taken_is_told_which_are(client: httpx.Client, path
 
 
 def test_an_unknown_query_parameter_is_refused_on_every_versioned_route(tenant: Tenant) -> None:
-    ids = {"job": "x", "batch": "x", "upload": "x", "endpoint": "x", "delivery": "x"}
+    ids = {"job": "x", "batch": "x", "upload": "x", "endpoint": "x", "delivery": "x", "relabeling": "x"}
     routes = [(method, template.format(**ids)) for method, template in ID_ROUTES]
     routes += [
         ("GET", "/v1/models"),
@@ -283,6 +286,13 @@ SCOPE_OF = [
     ("jobs:write", "POST", "/v1/jobs/x:cancel"),
     ("jobs:write", "POST", "/v1/jobs/x:retry"),
     ("jobs:write", "POST", "/v1/jobs/x:rerun"),
+    ("jobs:read", "GET", "/v1/policies"),
+    ("jobs:read", "GET", "/v1/policies/x"),
+    ("jobs:read", "GET", "/v1/policies/x/revisions"),
+    ("jobs:read", "POST", "/v1/policies/x:preview"),
+    ("models:admin", "PUT", "/v1/policies/x"),
+    ("models:admin", "POST", "/v1/policies/x:relabel"),
+    ("jobs:read", "GET", "/v1/relabelings/x"),
     ("jobs:write", "DELETE", "/v1/jobs/x"),
     ("jobs:write", "POST", "/v1/uploads"),
     ("jobs:write", "POST", "/v1/uploads/x:complete"),
@@ -304,12 +314,12 @@ SCOPE_OF = [
 
 
 def test_each_call_needs_its_scope_and_no_other_scope_will_do(office: Office) -> None:
-    scopes = ("jobs:read", "jobs:write", "batches:write", "evidence:read", "webhooks:manage")
+    scopes = ("jobs:read", "jobs:write", "batches:write", "evidence:read", "webhooks:manage", "models:admin")
     for needed in scopes:
         tenant = office.tenant(scopes=tuple(scope for scope in scopes if scope != needed))
         for scope, method, path in SCOPE_OF:
             if scope == needed:
-                answer = tenant.client.request(method, path, json={} if method in ("POST", "PATCH") else None)
+                answer = tenant.client.request(method, path, json={} if method in ("POST", "PATCH", "PUT") else None)
                 assert_problem(answer, 403, "forbidden_scope")
 
 
@@ -333,7 +343,11 @@ def test_ids_of_another_project_are_not_found_on_any_route(office: Office) -> No
     batch = owner.client.post("/v1/batches", json=listed, **key("b")).json()["id"]
     endpoint = owner.client.post("/v1/webhook-endpoints", json={"url": "https://a.example.org/"}).json()["id"]
     delivery = owner.client.post(f"/v1/webhook-endpoints/{endpoint}:ping").json()["id"]
+    words = {"thresholds": {"weak": 0.1, "suspicious": 0.2, "strong": 0.3}}
+    owner.client.put("/v1/policies/p", json=words)
+    relabeling = owner.client.post("/v1/policies/p:relabel", json={}).json()["id"]
     ids = {"job": job, "batch": batch, "upload": upload, "endpoint": endpoint, "delivery": delivery}
+    ids["relabeling"] = relabeling
     for method, template in ID_ROUTES:
         path = template.format(**ids)
         answer = stranger.client.request(method, path, json=body_for(method, template))
@@ -349,7 +363,7 @@ def test_every_route_with_an_id_is_tried_by_a_stranger(running: Running) -> None
         (method.upper(), re.sub(r"{\w+}", "{}", path))
         for path, operations in running.app.openapi()["paths"].items()
         for method, operation in operations.items()
-        if "{" in path and operation["security"] and not path.startswith("/v1/models")
+        if "{" in path and operation["security"] and not path.startswith(NAMED)
     }
     assert described == {(method, re.sub(r"{\w+}|trk_1|art_1", "{}", path)) for method, path in ID_ROUTES}
 

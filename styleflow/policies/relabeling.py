@@ -1,0 +1,171 @@
+"""New words on stored scores, without any inference: chunk by chunk, each a transaction that also says how far it came.
+
+Whoever holds the order's row works on it; when that process dies, the next goes on behind the last whole chunk.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, func, select, text, tuple_
+from sqlalchemy.orm import Session
+
+from styleflow.database import Database
+from styleflow.errors import NotFound
+from styleflow.ids import new_id
+from styleflow.policies.queries import newest, snapshot, thresholds_of
+from styleflow.policy_tables import PolicyRow, RelabelingRow
+from styleflow.report import Outcome, Thresholds
+from styleflow.tables import JobRow
+from styleflow.verdicts import verdict
+
+CHUNK = 2000
+PREVIEWED = 100_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """Which jobs; None does not limit."""
+
+    batch_id: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+def order(session: Session, project_id: str, name: str, scope: Scope) -> RelabelingRow:
+    """Write down that the newest revision is to be put on the stored results. Raises NotFound."""
+    policy = newest(session, project_id, name)
+    row = RelabelingRow(
+        id=new_id("rlb"),
+        project_id=project_id,
+        policy=policy.name,
+        revision=policy.revision,
+        batch_id=scope.batch_id,
+        created_after=scope.created_after,
+        created_before=scope.created_before,
+        looked_at=0,
+        changed=0,
+    )
+    session.add(row)
+    session.flush()
+    session.refresh(row)
+    return row
+
+
+def get(session: Session, project_id: str, relabeling_id: str) -> RelabelingRow:
+    """Raises NotFound, also for another project's."""
+    row = session.get(RelabelingRow, relabeling_id)
+    if row is None or row.project_id != project_id:
+        raise NotFound
+    return row
+
+
+def relabel_once(database: Database) -> int:
+    """One chunk of the oldest open order; how many jobs were looked at, and one more when the order ended."""
+    with database.transaction() as session:
+        row = session.scalars(
+            select(RelabelingRow)
+            .where(RelabelingRow.finished_at.is_(None))
+            .order_by(RelabelingRow.created_at)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        ).one_or_none()
+        return 0 if row is None else _step(session, row)
+
+
+def preview(session: Session, project_id: str, thresholds: Thresholds, scope: Scope) -> dict[str, dict[str, int]]:
+    """How the words of at most PREVIEWED scored jobs, the newest, would change: word now → word then → jobs."""
+    wanted = _scored(project_id, scope)
+    rows = session.execute(
+        select(JobRow.verdict, JobRow.probability)
+        .where(*wanted)
+        .order_by(JobRow.created_at.desc(), JobRow.id.desc())
+        .limit(PREVIEWED)
+    )
+    pairs = Counter((str(now), str(verdict(chance, thresholds))) for now, chance in rows if chance is not None)
+    found: dict[str, dict[str, int]] = {}
+    for (now, then), jobs in sorted(pairs.items()):
+        found.setdefault(now, {})[then] = jobs
+    return found
+
+
+def _step(session: Session, row: RelabelingRow) -> int:
+    policy = session.get_one(PolicyRow, (row.project_id, row.policy, row.revision))
+    scope = Scope(
+        batch_id=row.batch_id, created_after=row.created_after, created_before=row.created_before or row.created_at
+    )
+    wanted = _scored(row.project_id, scope)
+    if row.last_created_at is not None:
+        wanted.append(tuple_(JobRow.created_at, JobRow.id) < tuple_(row.last_created_at, row.last_id))
+    jobs = session.execute(
+        select(JobRow.id, JobRow.created_at, JobRow.probability, JobRow.verdict)
+        .where(*wanted)
+        .order_by(JobRow.created_at.desc(), JobRow.id.desc())
+        .limit(CHUNK)
+    ).all()
+    if jobs:
+        row.changed += apply(session, policy, {job.id: job.probability for job in jobs})
+        row.looked_at += len(jobs)
+        row.last_created_at, row.last_id = jobs[-1].created_at, jobs[-1].id
+    if len(jobs) < CHUNK:
+        row.finished_at = session.execute(select(func.now())).scalar_one()
+    return len(jobs) + 1
+
+
+def apply(session: Session, policy: PolicyRow, probabilities: Mapping[str, float]) -> int:
+    """Put the policy's words on these scored jobs and their results; how many words became others.
+
+    A job that already cites this revision or a later one of the same policy is left alone.
+    """
+    thresholds = thresholds_of(policy)
+    words = {job_id: str(verdict(probability, thresholds)) for job_id, probability in probabilities.items()}
+    changed = session.execute(
+        _RELABEL,
+        {
+            "ids": list(words),
+            "words": list(words.values()),
+            "policy": policy.name,
+            "revision": policy.revision,
+            "thresholds": _json(thresholds),
+        },
+    )
+    return int(changed.scalar_one())
+
+
+_RELABEL = text(
+    "with word as (select * from unnest(cast(:ids as text[]), cast(:words as text[])) as given (id, word)),"
+    " before as (select jobs.id, jobs.verdict, word.word from jobs join word using (id)"
+    "  where jobs.outcome = 'scored' and jobs.erased_at is null"
+    "  and not (jobs.policy = :policy and coalesce(jobs.policy_revision, 0) >= :revision) for update of jobs),"
+    " relabeled as (update jobs set verdict = before.word, policy = :policy, policy_revision = :revision,"
+    "  policy_thresholds = cast(:thresholds as jsonb), row_version = row_version + 1 from before"
+    "  where jobs.id = before.id returning jobs.id),"
+    " shown as (update results set report = results.report"
+    "  || jsonb_build_object('verdict', before.word, 'thresholds', cast(:thresholds as jsonb)) from before"
+    "  where results.job_id = before.id)"
+    " select count(*) from before where word is distinct from verdict"
+)
+
+
+def _scored(project_id: str, scope: Scope) -> list[ColumnElement[bool]]:
+    wanted: list[ColumnElement[bool]] = [
+        JobRow.project_id == project_id,
+        JobRow.outcome == Outcome.SCORED,
+        JobRow.probability.is_not(None),
+        JobRow.erased_at.is_(None),
+    ]
+    if scope.batch_id is not None:
+        wanted.append(JobRow.batch_id == scope.batch_id)
+    if scope.created_after is not None:
+        wanted.append(JobRow.created_at > scope.created_after)
+    if scope.created_before is not None:
+        wanted.append(JobRow.created_at < scope.created_before)
+    return wanted
+
+
+def _json(thresholds: Thresholds) -> str:
+    return json.dumps(snapshot(thresholds))

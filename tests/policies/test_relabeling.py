@@ -1,0 +1,196 @@
+"""New words on stored scores: all of them, each once, whatever dies between two chunks."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text
+
+from styleflow.database import Database
+from styleflow.errors import NotFound, PreconditionFailed, PreconditionRequired, UnknownPolicy
+from styleflow.policies import queries, relabeling
+from styleflow.policies.relabeling import Scope
+from styleflow.report import Thresholds
+from styleflow.tables import JobRow, ProjectRow, ResultRow
+from styleflow.verdicts import verdict
+
+UNTOUCHED: dict[str, Any] = {"verdict": "weak", "thresholds": {"weak": 0}}
+PROJECT, STRANGER = "prj_one", "prj_two"
+STEPS = Thresholds(policy="strict", weak=0.3, suspicious=0.6, strong=0.9)
+LATER = Thresholds(policy="strict", weak=0.5, suspicious=0.8, strong=0.95)
+
+
+@pytest.fixture
+def projects(database: Database) -> Database:
+    with database.transaction() as session:
+        session.add_all([ProjectRow(id=PROJECT, name="one"), ProjectRow(id=STRANGER, name="two")])
+    return database
+
+
+def do(database: Database, action: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
+    with database.transaction() as session:
+        return action(session, *arguments, **more)
+
+
+def add_jobs(database: Database, count: int, project: str = PROJECT, **columns: Any) -> None:
+    """Scored jobs with results, of probabilities spread over 0..1; a few without a score among them."""
+    random.seed(7)
+    with database.transaction() as session:
+        for number in range(count):
+            scored = number % 10 != 3
+            chance = random.random() if scored else None
+            made = text(f"now() - interval '{number + 1} seconds'")
+            session.add(
+                JobRow(
+                    id=f"job_{project}_{number:06}",
+                    project_id=project,
+                    state="succeeded",
+                    lane="bulk",
+                    source={"type": "url"},
+                    model="m",
+                    options={},
+                    tags={},
+                    job_metadata={},
+                    max_attempts=1,
+                    outcome="scored" if scored else "inconclusive",
+                    probability=chance,
+                    score=chance,
+                    verdict="weak" if scored else None,
+                    created_at=made,
+                    **columns,
+                )
+            )
+        session.flush()
+        session.add_all(
+            ResultRow(job_id=f"job_{project}_{number:06}", token=1, report={**UNTOUCHED}) for number in range(count)
+        )
+
+
+def put(database: Database, thresholds: Thresholds = STEPS, expected: int | None = None) -> Any:
+    return do(database, queries.put, PROJECT, thresholds.policy, thresholds, "", expected)
+
+
+def until_done(database: Database) -> int:
+    steps = 0
+    while relabeling.relabel_once(database):
+        steps += 1
+    return steps
+
+
+def test_every_scored_result_gets_its_word_and_cites_the_revision(
+    projects: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relabeling, "CHUNK", 7)
+    add_jobs(projects, 40)
+    add_jobs(projects, 3, STRANGER)
+    put(projects)
+    order = do(projects, relabeling.order, PROJECT, "strict", Scope())
+
+    assert until_done(projects) == 6
+
+    done = do(projects, relabeling.get, PROJECT, order.id)
+    assert (done.looked_at, done.finished_at is not None) == (36, True)
+    with projects.transaction() as session:
+        for job, result in session.execute(select(JobRow, ResultRow).join(ResultRow, ResultRow.job_id == JobRow.id)):
+            if job.project_id == STRANGER or job.outcome != "scored":
+                assert (job.policy, job.row_version) == ("default", 1)
+                assert result.report["thresholds"] == {"weak": 0}
+                continue
+            assert job.verdict == verdict(job.probability, STEPS)
+            assert (job.policy, job.policy_revision, job.row_version) == ("strict", 1, 2)
+            assert (result.report["verdict"], result.report["thresholds"]["policy"]) == (job.verdict, "strict@1")
+
+
+def killed_before_its_commit(database: Database) -> None:
+    with suppress(InterruptedError), database.transaction() as session:
+        relabeling._step(session, session.scalars(select(relabeling.RelabelingRow)).one())
+        raise InterruptedError
+
+
+def test_an_order_goes_on_behind_the_last_whole_chunk_and_looks_at_nothing_twice(
+    projects: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relabeling, "CHUNK", 5)
+    add_jobs(projects, 20)
+    put(projects)
+    do(projects, relabeling.order, PROJECT, "strict", Scope())
+    relabeling.relabel_once(projects)
+    killed_before_its_commit(projects)
+
+    until_done(projects)
+
+    with projects.transaction() as session:
+        versions = Counter(session.scalars(select(JobRow.row_version).where(JobRow.outcome == "scored")))
+    assert versions == {2: 18}
+
+
+def test_an_older_revision_never_overwrites_a_newer_one(projects: Database) -> None:
+    add_jobs(projects, 10)
+    first = put(projects)
+    second = put(projects, LATER, expected=1)
+    with projects.transaction() as session:
+        chances = dict(session.execute(select(JobRow.id, JobRow.probability).where(JobRow.outcome == "scored")).all())
+
+    do(projects, relabeling.apply, second, chances)
+    assert do(projects, relabeling.apply, first, chances) == 0
+
+    with projects.transaction() as session:
+        assert set(session.scalars(select(JobRow.policy_revision).where(JobRow.outcome == "scored"))) == {2}
+
+
+def test_an_order_looks_at_its_batch_and_times_only(projects: Database) -> None:
+    add_jobs(projects, 20)
+    put(projects)
+    with projects.transaction() as session:
+        session.execute(text("update jobs set batch_id = 'bat_1' where id < 'job_prj_one_000005'"))
+    do(projects, relabeling.order, PROJECT, "strict", Scope(batch_id="bat_1"))
+
+    until_done(projects)
+
+    with projects.transaction() as session:
+        relabeled = session.scalars(select(JobRow.batch_id).where(JobRow.policy == "strict")).all()
+    assert relabeled == ["bat_1"] * 4
+
+
+def test_a_preview_counts_what_relabelling_does(projects: Database) -> None:
+    add_jobs(projects, 30)
+    put(projects)
+    foreseen = do(projects, relabeling.preview, PROJECT, STEPS, Scope())
+    do(projects, relabeling.order, PROJECT, "strict", Scope())
+
+    until_done(projects)
+
+    with projects.transaction() as session:
+        words = Counter(session.scalars(select(JobRow.verdict).where(JobRow.outcome == "scored")))
+        changed = session.scalars(select(relabeling.RelabelingRow.changed)).one()
+    assert foreseen == {"weak": dict(sorted(words.items()))}
+    assert changed == sum(words.values()) - words["weak"]
+
+
+def test_a_policy_is_changed_only_by_who_saw_its_newest_revision(projects: Database) -> None:
+    assert put(projects).revision == 1
+    with pytest.raises(PreconditionRequired):
+        put(projects)
+    assert put(projects, LATER, expected=1).revision == 2
+    with pytest.raises(PreconditionFailed):
+        put(projects, LATER, expected=1)
+    with pytest.raises(PreconditionFailed):
+        do(projects, queries.put, PROJECT, "new", STEPS, "", 1)
+
+    assert [row.revision for row in do(projects, queries.list_revisions, PROJECT, "strict", 10, None)] == [2, 1]
+
+
+def test_policies_of_another_project_are_not_there(projects: Database) -> None:
+    put(projects)
+
+    with pytest.raises(NotFound):
+        do(projects, queries.newest, STRANGER, "strict")
+    with pytest.raises(UnknownPolicy):
+        do(projects, queries.chosen, STRANGER, "strict")
+    assert do(projects, queries.chosen, STRANGER, "default") is None
+    assert do(projects, queries.list_newest, STRANGER) == []
