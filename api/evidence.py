@@ -63,7 +63,7 @@ def read_result(
     headers = {"Cache-Control": "private, no-cache", "ETag": f'"{job_id}.result.{row.token}.{job.row_version}"'}
     if shapes.etag_matches(if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    return ok(shapes.result(job_id, row.report), headers)
+    return ok(shapes.result(job_id, shapes.worded(row.report, job)), headers)
 
 
 @router.get(

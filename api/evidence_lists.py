@@ -15,12 +15,13 @@ from api.auth import EvidenceReader
 from api.dependencies import ServicesDep
 from api.documented import problems
 from api.evidence import ERRORS, IMMUTABLE, MAX_FRAMES, require_result
-from api.evidence_rows import get_track, list_tracks, track_scores
+from api.evidence_rows import get_result, get_track, list_tracks, track_scores
 from api.negotiation import JSON, LIST_FORMS, choose
 from api.pages import clamp_limit, link_header, page
 from api.schemas.evidence import ClipPage, ClipQuery, SegmentList, SegmentQuery
 from api.segments import Rule, find_segments
 from styleflow.errors import InvalidRequest
+from styleflow.jobs import queries
 from styleflow.report import Outcome
 from styleflow.tables import ResultRow
 
@@ -94,11 +95,12 @@ def read_segments(
 ) -> Response:
     """From the scores of the frames, by a rule that the answer repeats. Empty where the outcome is not `scored`."""
     with services.database.transaction() as session:
-        result = require_result(session, principal.project_id, job_id)
+        job = queries.get_job(session, principal.project_id, job_id)
+        result = get_result(session, job)
         if query.track_id is not None:
             get_track(result, query.track_id)
         scored = result.report["outcome"] == Outcome.SCORED
-        rule = _rule(query, result.report["thresholds"]) if scored else None
+        rule = _rule(query, shapes.worded(result.report, job)["thresholds"]) if scored else None
         columns = track_scores(session, result, query.track_id) if rule else iter(())
         data = [] if rule is None else list(_segments(columns, rule))
     return ok(

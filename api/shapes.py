@@ -90,6 +90,13 @@ def attempt(row: AttemptRow) -> job_bodies.Attempt:
     )
 
 
+def worded(report: Mapping[str, Any], row: JobRow) -> Mapping[str, Any]:
+    """The stored report in the words of the job's policy, which may be newer than the report."""
+    if row.policy_thresholds is None or row.verdict is None:
+        return report
+    return {**report, "verdict": row.verdict, "thresholds": row.policy_thresholds}
+
+
 def etag(row: JobRow) -> str:
     """Strong: the version grows with every change that a caller can see."""
     return f'"{row.id}.{row.row_version}"'

@@ -85,14 +85,17 @@ def settle_from(session: Session, job_id: str, token: int, earlier: Earlier, rep
     source = session.scalars(
         select(JobRow).where(JobRow.id == earlier.job_id, JobRow.erased_at.is_(None)).with_for_update(read=True)
     ).one_or_none()
-    kept = session.scalar(
-        select(ResultRow.report_key).where(ResultRow.job_id == earlier.job_id).with_for_update(read=True)
-    )
-    if source is None or kept != earlier.report_key or source.project_id != job.project_id:
+    kept = session.execute(
+        select(ResultRow.report_key, ResultRow.report["verdict"].astext.label("verdict"))
+        .where(ResultRow.job_id == earlier.job_id)
+        .with_for_update(read=True)
+    ).one_or_none()
+    if source is None or kept is None or kept.report_key != earlier.report_key or source.project_id != job.project_id:
         return False
     _copy(session, ResultRow, earlier.job_id, {"job_id": job_id, "token": token, "report_key": report_key})
     _copy(session, TrackRow, earlier.job_id, {"job_id": job_id})
-    for name in ("outcome", "reason", "verdict", "score", "probability", "media", "pipeline", "content_key"):
+    job.verdict = kept.verdict  # as it was found: the earlier job may have other words by now
+    for name in ("outcome", "reason", "score", "probability", "media", "pipeline", "content_key"):
         setattr(job, name, getattr(source, name))
     job.deduplicated_from = earlier.job_id
     finish(session, job, JobEvent.SUCCEED)

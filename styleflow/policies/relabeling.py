@@ -117,7 +117,7 @@ def _step(session: Session, row: RelabelingRow) -> int:
 
 
 def apply(session: Session, policy: PolicyRow, probabilities: Mapping[str, float]) -> int:
-    """Put the policy's words on these scored jobs and their results; how many words became others.
+    """Put the policy's words on these scored jobs; how many became others. A result shows the words of its job.
 
     A job that already cites this revision or a later one of the same policy is left alone.
     """
@@ -143,10 +143,7 @@ _RELABEL = text(
     "  and not (jobs.policy = :policy and coalesce(jobs.policy_revision, 0) >= :revision) for update of jobs),"
     " relabeled as (update jobs set verdict = before.word, policy = :policy, policy_revision = :revision,"
     "  policy_thresholds = cast(:thresholds as jsonb), row_version = row_version + 1 from before"
-    "  where jobs.id = before.id returning jobs.id),"
-    " shown as (update results set report = results.report"
-    "  || jsonb_build_object('verdict', before.word, 'thresholds', cast(:thresholds as jsonb)) from before"
-    "  where results.job_id = before.id)"
+    "  where jobs.id = before.id returning jobs.id)"
     " select count(*) from before where word is distinct from verdict"
 )
 

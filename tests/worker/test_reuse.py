@@ -13,7 +13,7 @@ from styleflow import api_keys
 from styleflow.errors import CorruptMedia, LeaseLost
 from styleflow.jobs import progress, reuse
 from styleflow.report import VideoReport
-from styleflow.tables import ResultRow, TrackRow
+from styleflow.tables import JobRow, ResultRow, TrackRow
 from styleflow.webhook_tables import EventRow
 from tests.jobs.reports import scored_report
 from tests.worker.conftest import Bench
@@ -181,3 +181,27 @@ def test_the_key_of_a_result_knows_its_parts_and_not_their_order() -> None:
 
     assert one == two
     assert one != reuse.content_key("ab" * 32, pipeline, {})
+
+
+def test_words_that_were_put_on_the_earlier_job_since_are_not_taken_over(scoring: Bench) -> None:
+    first = done(scoring, dedupe="reuse")
+    with scoring.database.transaction() as session:
+        job = session.get_one(JobRow, first)
+        found, job.verdict = job.verdict, "no_evidence"
+        job.policy, job.policy_revision = "strict", 2
+        job.policy_thresholds = {"policy": "strict@2", "weak": 0.9, "suspicious": 0.95, "strong": 0.99}
+
+    second = scoring.job(done(scoring, dedupe="reuse"))
+
+    assert (second.deduplicated_from, second.verdict, second.policy) == (first, found, "default")
+
+
+def test_a_job_under_another_policy_is_judged_by_its_own_words(scoring: Bench) -> None:
+    done(scoring, dedupe="reuse")
+    words = {"policy": "mild@1", "weak": 0.1, "suspicious": 0.2, "strong": 0.3}
+
+    second = scoring.job(done(scoring, dedupe="reuse", policy="mild", policy_revision=1, policy_thresholds=words))
+
+    assert (second.deduplicated_from, second.verdict) == (None, "strong")
+    with scoring.database.transaction() as session:
+        assert session.get_one(ResultRow, second.id).report["thresholds"] == words
