@@ -13,7 +13,7 @@ from styleflow.webhooks.announce import TYPES, wants
 def _matching(pattern: str) -> str:
     """Raises ValueError for a pattern that no event will ever match: a subscription to silence is a slip."""
     if not any(wants([pattern], type) for type in TYPES):
-        raise ValueError(f"matches no event; choose from *, job.*, batch.*, {', '.join(sorted(TYPES))}")
+        raise ValueError(f"matches no event; choose from *, job.*, batch.*, export.*, {', '.join(sorted(TYPES))}")
     return pattern
 
 

@@ -47,6 +47,11 @@ ID_ROUTES = [
     ("POST", "/v1/batches/{batch}:resume"),
     ("POST", "/v1/batches/{batch}:cancel"),
     ("POST", "/v1/batches/{batch}:retry-failed"),
+    ("GET", "/v1/exports/{export}"),
+    ("DELETE", "/v1/exports/{export}"),
+    ("POST", "/v1/exports/{export}:cancel"),
+    ("GET", "/v1/exports/{export}/files"),
+    ("GET", "/v1/exports/{export}/files/part-00001.csv"),
     ("GET", "/v1/uploads/{upload}"),
     ("POST", "/v1/uploads/{upload}:complete"),
     ("DELETE", "/v1/uploads/{upload}"),
@@ -102,6 +107,15 @@ def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, 
         (("GET", "/v1/jobs?tag=nocolon", {}), 422, "invalid_request"),
         (("GET", "/v1/jobs?client_ref=%00", {}), 422, "invalid_request"),
         (("GET", "/v1/jobs?api_key=x", {}), 400, "key_in_query"),
+        (("POST", "/v1/exports", {"json": {"format": "xls"}}), 422, "invalid_request"),
+        (("POST", "/v1/exports", {"json": {"format": "csv", "fields": []}}), 422, "invalid_request"),
+        (("POST", "/v1/exports", {"json": {"format": "csv", "fields": ["job_id", "job"]}}), 422, "invalid_request"),
+        (("POST", "/v1/exports", {"json": {"format": "csv", "query": {"stat": "failed"}}}), 422, "invalid_request"),
+        (("POST", "/v1/exports", {"json": {"format": "csv", "batch_id": "a", "query": {"batch_id": "b"}}}),
+         422, "invalid_request"),
+        (("POST", "/v1/exports", {"json": {"format": "csv", "batch_id": "bat_none"}}), 404, "not_found"),
+        (("POST", "/v1/exports", {"json": {"format": "csv", "destination": {"bucket": "foreign"}}}),
+         403, "source_not_allowed"),
         (("GET", "/v1/models/none@1", {}), 404, "not_found"),
         (("POST", "/v1/uploads", {"json": {"filename": "a", "size_bytes": 0}}), 422, "invalid_request"),
         (("POST", "/v1/uploads", {"json": {"filename": "a", "size_bytes": True}}), 422, "invalid_request"),
@@ -144,7 +158,7 @@ def test_a_method_that_is_not_taken_is_told_which_are(client: httpx.Client, path
 
 
 def test_an_unknown_query_parameter_is_refused_on_every_versioned_route(tenant: Tenant) -> None:
-    ids = {"job": "x", "batch": "x", "upload": "x", "endpoint": "x", "delivery": "x"}
+    ids = {"job": "x", "batch": "x", "export": "x", "upload": "x", "endpoint": "x", "delivery": "x"}
     routes = [(method, template.format(**ids)) for method, template in ID_ROUTES]
     routes += [
         ("GET", "/v1/models"),
@@ -254,6 +268,13 @@ SCOPE_OF = [
     ("jobs:read", "GET", "/v1/batches/x"),
     ("jobs:read", "GET", "/v1/batches/x/items"),
     ("jobs:read", "GET", "/v1/batches/x/errors"),
+    ("jobs:read", "GET", "/v1/exports"),
+    ("jobs:read", "POST", "/v1/exports"),
+    ("jobs:read", "GET", "/v1/exports/x"),
+    ("jobs:read", "DELETE", "/v1/exports/x"),
+    ("jobs:read", "POST", "/v1/exports/x:cancel"),
+    ("jobs:read", "GET", "/v1/exports/x/files"),
+    ("jobs:read", "GET", "/v1/exports/x/files/y"),
     ("batches:write", "POST", "/v1/batches"),
     ("batches:write", "POST", "/v1/batches/x:pause"),
     ("batches:write", "POST", "/v1/batches/x:resume"),
@@ -314,9 +335,10 @@ def test_ids_of_another_project_are_not_found_on_any_route(office: Office) -> No
     upload = owner.client.post("/v1/uploads", json={"filename": "a.mp4", "size_bytes": 3}).json()["id"]
     listed = {"name": "b", "source": {"type": "inline", "items": [{"source": URL}]}}
     batch = owner.client.post("/v1/batches", json=listed, **key("b")).json()["id"]
+    export = owner.client.post("/v1/exports", json={"format": "csv"}).json()["id"]
     endpoint = owner.client.post("/v1/webhook-endpoints", json={"url": "https://a.example.org/"}).json()["id"]
     delivery = owner.client.post(f"/v1/webhook-endpoints/{endpoint}:ping").json()["id"]
-    ids = {"job": job, "batch": batch, "upload": upload, "endpoint": endpoint, "delivery": delivery}
+    ids = {"job": job, "batch": batch, "export": export, "upload": upload, "endpoint": endpoint, "delivery": delivery}
     for method, template in ID_ROUTES:
         path = template.format(**ids)
         answer = stranger.client.request(method, path, json={} if method == "PATCH" else None)
@@ -334,7 +356,7 @@ def test_every_route_with_an_id_is_tried_by_a_stranger(running: Running) -> None
         for method, operation in operations.items()
         if "{" in path and "security" in operation and not path.startswith("/v1/models")
     }
-    assert described == {(method, re.sub(r"{\w+}|trk_1", "{}", path)) for method, path in ID_ROUTES}
+    assert described == {(method, re.sub(r"{\w+}|trk_1|part-00001.csv", "{}", path)) for method, path in ID_ROUTES}
 
 
 @pytest.mark.parametrize(("given", "kept"), [("abc-1.2:3", True), ("x" * 65, False), ("a b", False), ("", False)])
