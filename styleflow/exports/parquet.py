@@ -26,7 +26,8 @@ _TYPES = {
 class Sink(Protocol):
     """What pyarrow needs of a file that is only written to."""
 
-    closed: bool
+    @property
+    def closed(self) -> bool: ...
 
     def write(self, data: Any) -> int: ...
     def flush(self) -> None: ...
