@@ -22,6 +22,9 @@ _DELIVERIES = text(
     "select count(*), coalesce(greatest(extract(epoch from now() - min(next_attempt_at)), 0), 0)"
     " from deliveries where state = 'pending'"
 )
+_EXPORTS = text(
+    "select count(*), coalesce(extract(epoch from now() - min(created_at)), 0) from exports where finished_at is null"
+)
 
 
 class BacklogCollector(Collector):
@@ -48,7 +51,7 @@ class BacklogCollector(Collector):
         up = GaugeMetricFamily("styleflow_database_up", "1 when the database answered.")
         try:
             with self._database.transaction() as session:
-                found = [*_lanes(session), _states(session), *_deliveries(session)]
+                found = [*_lanes(session), _states(session), *_deliveries(session), *_exports(session)]
         except SQLAlchemyError:
             up.add_metric([], 0)
             return [up]
@@ -83,3 +86,12 @@ def _deliveries(session: Session) -> list[GaugeMetricFamily]:
     pending.add_metric([], count)
     overdue.add_metric([], float(seconds))
     return [pending, overdue]
+
+
+def _exports(session: Session) -> list[GaugeMetricFamily]:
+    under_way = GaugeMetricFamily("styleflow_open_exports", "Exports that wait or are being written.")
+    oldest = GaugeMetricFamily("styleflow_oldest_export_seconds", "How long ago the oldest of them was accepted.")
+    count, seconds = session.execute(_EXPORTS).one()
+    under_way.add_metric([], count)
+    oldest.add_metric([], float(seconds))
+    return [under_way, oldest]

@@ -15,32 +15,34 @@ from api.answers import as_json, ok
 from api.auth import EvidenceReader, JobsReader
 from api.dependencies import Services, ServicesDep
 from api.documented import WITH_KEY, problems
-from api.evidence_rows import get_result, get_track, list_tracks, read_slice, track_spans
+from api.evidence_rows import count_tracks, get_result, get_track, read_slice, read_tracks, track_spans
 from api.frame_slices import Slice, Span, next_slices
 from api.negotiation import JSON, LIST_FORMS, choose
 from api.object_streams import opened
 from api.pages import clamp_limit, link_header, page
-from api.schemas.evidence import FramePage, FrameQuery, Result, Track, TrackList, TrackSummary
+from api.schemas.evidence import FramePage, FrameQuery, Result, Track, TrackPage, TrackQuery
 from styleflow.errors import Erased
+from styleflow.exports.columns import COLUMNS
+from styleflow.exports.state import Rows
 from styleflow.jobs import queries
 from styleflow.tables import ResultRow
 
 MAX_FRAMES = 1000
 IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
 
-TRACK_COLUMNS = tuple(TrackSummary.model_fields)
-FRAME_COLUMNS = (
-    *("track_id", "frame_index", "t_ms", "left", "top", "right", "bottom"),
-    *("detection_confidence", "score", "flow_coarse", "flow_middle", "flow_fine", "attention"),
-)
+TRACKS_AT_ONCE = 16
+"""How many tracks are read at a time for a whole list: with 512 clips each they are a megabyte."""
+TRACK_COLUMNS = COLUMNS[Rows.TRACKS][2:]
+FRAME_COLUMNS = COLUMNS[Rows.FRAMES][1:]
+"""As in exports, without what all rows of one job have in common."""
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["evidence"])
 ERRORS = (*WITH_KEY, "not_found", "erased", "result_not_ready")
 
 
-def require_result(session: Session, project_id: str, job_id: str) -> ResultRow:
+def require_result(session: Session, project_id: str, job_id: str, *, report: bool = True) -> ResultRow:
     """Raises NotFound, Erased and ResultNotReady."""
-    return get_result(session, queries.get_job(session, project_id, job_id))
+    return get_result(session, queries.get_job(session, project_id, job_id), report=report)
 
 
 @router.get(
@@ -69,29 +71,66 @@ def read_result(
 @router.get(
     "/tracks",
     operation_id="listTracks",
-    summary="List the faces that were followed",
-    response_model=TrackList,
-    responses={**problems(*ERRORS, "not_acceptable"), 200: {"content": row_streams.FORMS}},
+    summary="Page through the faces that were followed",
+    response_model=TrackPage,
+    responses={**problems(*ERRORS, "cursor_mismatch", "not_acceptable"), 200: {"content": row_streams.FORMS}},
 )
-def read_tracks(
+def list_tracks(
+    request: Request,
     job_id: str,
+    query: Annotated[TrackQuery, Query()],
     principal: EvidenceReader,
     services: ServicesDep,
     accept: Annotated[str | None, row_streams.ACCEPT] = None,
 ) -> Response:
-    """Each with its clips (not in CSV) and, where the weights are calibrated, their scores."""
+    """Each with its clips (not in CSV and Parquet) and, where the weights are calibrated, their scores."""
     form = choose(accept, LIST_FORMS)
-    with services.database.transaction() as session:
-        result = require_result(session, principal.project_id, job_id)
-        summaries = list_tracks(result)
-    tracks = [shapes.track(job_id, summary) for summary in summaries]
     if form == JSON:
-        return ok(TrackList(data=tracks), {**IMMUTABLE, **row_streams.VARY})
-    return row_streams.whole(form, [map(as_json, tracks)], TRACK_COLUMNS, _track_cells, IMMUTABLE)
+        return _track_page(request, job_id, query, principal.project_id, services)
+    row_streams.refuse_pages(query.model_fields_set)
+    with services.database.transaction() as session:
+        require_result(session, principal.project_id, job_id, report=False)
+        count = count_tracks(session, job_id)
+    return row_streams.whole(form, _all_tracks(services, job_id, count), TRACK_COLUMNS, _track_cells, IMMUTABLE)
+
+
+def _track_page(request: Request, job_id: str, query: TrackQuery, project_id: str, services: Services) -> Response:
+    now = datetime.now(UTC).timestamp()
+    bound = {"list": "tracks", "of": job_id}
+    first = 0 if query.cursor is None else int(services.cursors.open(query.cursor, bound, now)[0])
+    limit = clamp_limit(query.limit)
+    with services.database.transaction() as session:
+        require_result(session, project_id, job_id, report=False)
+        found = read_tracks(session, job_id, first, limit + 1)
+    cursor = services.cursors.seal([found[limit][0]], bound, now) if len(found) > limit else None
+    links = link_header(request.url.path, request.query_params.multi_items(), cursor)
+    body = page([as_json(shapes.track(job_id, summary)) for _, summary in found[:limit]], cursor)
+    return JSONResponse(body, headers={**IMMUTABLE, **row_streams.VARY, **links})
+
+
+def _all_tracks(services: Services, job_id: str, count: int) -> Iterator[list[dict[str, Any]]]:
+    """Piece by piece, each in a transaction of its own. Raises Erased when some went since the query began."""
+    for summaries in track_pieces(services, job_id, count):
+        yield [as_json(shapes.track(job_id, summary)) for summary in summaries]
+
+
+def track_pieces(
+    services: Services, job_id: str, count: int, track_id: str | None = None
+) -> Iterator[list[Mapping[str, Any]]]:
+    """The summaries of `count` tracks, some at a time. Raises Erased when there are fewer: part of them must not look
+    like all."""
+    first, seen = 0, 0
+    while seen < count:
+        with services.database.transaction() as session:
+            found = read_tracks(session, job_id, first, TRACKS_AT_ONCE, track_id)
+        if not found:
+            raise Erased("The tracks were deleted while they were read.")
+        yield [summary for _, summary in found]
+        first, seen = found[-1][0] + 1, seen + len(found)
 
 
 def _track_cells(row: Mapping[str, Any]) -> list[Any]:
-    return [row[name] for name in TRACK_COLUMNS]
+    return [row[column.name] for column in TRACK_COLUMNS]
 
 
 @router.get(
@@ -104,7 +143,8 @@ def _track_cells(row: Mapping[str, Any]) -> list[Any]:
 def read_track(job_id: str, track_id: str, principal: EvidenceReader, services: ServicesDep) -> Response:
     """With its clips."""
     with services.database.transaction() as session:
-        summary = get_track(require_result(session, principal.project_id, job_id), track_id)
+        require_result(session, principal.project_id, job_id, report=False)
+        summary = get_track(session, job_id, track_id)
     return ok(shapes.track(job_id, summary), IMMUTABLE)
 
 
@@ -129,7 +169,7 @@ def read_frames(
         return _frame_page(request, job_id, query, principal.project_id, services)
     row_streams.refuse_pages(query.model_fields_set)
     with services.database.transaction() as session:
-        result = require_result(session, principal.project_id, job_id)
+        result = require_result(session, principal.project_id, job_id, report=False)
         spans = track_spans(session, result, query.track_id, query.from_ms, query.to_ms)
     return row_streams.whole(form, _all_frames(services, job_id, spans), FRAME_COLUMNS, _frame_cells, IMMUTABLE)
 
@@ -142,7 +182,7 @@ def _frame_page(request: Request, job_id: str, query: FrameQuery, project_id: st
         position, offset = services.cursors.open(query.cursor, bound, now)
         start = (int(position), int(offset))
     with services.database.transaction() as session:
-        result = require_result(session, project_id, job_id)
+        result = require_result(session, project_id, job_id, report=False)
         spans = track_spans(session, result, query.track_id, query.from_ms, query.to_ms)
         slices, following = next_slices(spans, start, clamp_limit(query.limit, MAX_FRAMES))
         rows = [row for part in slices for row in _rows(session, job_id, part)]
@@ -185,7 +225,7 @@ def _frame_cells(row: Mapping[str, Any]) -> list[Any]:
 def read_report(job_id: str, principal: EvidenceReader, services: ServicesDep) -> Response:
     """The report exactly as the worker wrote it; times are seconds."""
     with services.database.transaction() as session:
-        row = require_result(session, principal.project_id, job_id)
+        row = require_result(session, principal.project_id, job_id, report=False)
     headers = {**IMMUTABLE, "ETag": f'"{job_id}.report.{row.token}"'}
     chunks = opened(services.bucket, row.report_key) if row.report_key else None
     if chunks is None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select, text
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session, defer
 
 from api.frame_slices import Slice, Span
 from styleflow.errors import Erased, NotFound, ResultNotReady
@@ -37,9 +37,12 @@ _COLUMNS = (
 )
 
 
-def get_result(session: Session, job: JobRow) -> ResultRow:
-    """Raises ResultNotReady for a job that has not succeeded, Erased when retention took the result."""
-    row = session.get(ResultRow, job.id)
+def get_result(session: Session, job: JobRow, *, report: bool = True) -> ResultRow:
+    """Without `report` the report, of megabytes where clips are many, is not read with it.
+
+    Raises ResultNotReady for a job that has not succeeded, Erased when retention took the result.
+    """
+    row = session.get(ResultRow, job.id, options=() if report else (defer(ResultRow.report, raiseload=True),))
     if row is not None:
         return row
     if job.state == "succeeded":
@@ -61,12 +64,28 @@ def list_tracks(result: ResultRow) -> list[Mapping[str, Any]]:
     return list(result.report["tracks"])
 
 
-def get_track(result: ResultRow, track_id: str) -> Mapping[str, Any]:
-    """Raises NotFound."""
-    found = [track for track in list_tracks(result) if track["track_id"] == track_id]
-    if not found:
+def get_track(session: Session, job_id: str, track_id: str) -> Mapping[str, Any]:
+    """The summary. Raises NotFound."""
+    wanted = select(TrackRow.summary).where(TrackRow.job_id == job_id, TrackRow.track_id == track_id)
+    found: Mapping[str, Any] | None = session.scalar(wanted)
+    if found is None:
         raise NotFound("The video has no face track of that id.")
-    return found[0]
+    return found
+
+
+def count_tracks(session: Session, job_id: str) -> int:
+    return session.scalar(select(func.count()).where(TrackRow.job_id == job_id)) or 0
+
+
+def read_tracks(
+    session: Session, job_id: str, first: int, limit: int, track_id: str | None = None
+) -> list[tuple[int, Mapping[str, Any]]]:
+    """Position and summary of the tracks from position `first` on, in order; with `track_id`, of that one only."""
+    wanted = select(TrackRow.position, TrackRow.summary).where(TrackRow.job_id == job_id, TrackRow.position >= first)
+    if track_id is not None:
+        wanted = wanted.where(TrackRow.track_id == track_id)
+    rows = session.execute(wanted.order_by(TrackRow.position).limit(limit))
+    return [(position, summary) for position, summary in rows]
 
 
 def track_spans(
@@ -76,7 +95,7 @@ def track_spans(
     if result.report_key is None:
         raise Erased("The frame evidence was kept for its time and then deleted.")
     if track_id is not None:
-        get_track(result, track_id)
+        get_track(session, result.job_id, track_id)
     rows = session.execute(
         _SPANS,
         {

@@ -117,14 +117,15 @@ def _read(services: Services, project_id: str, job_id: str) -> JobRow:
 @router.get(
     "",
     operation_id="listJobs",
-    summary="List jobs, newest first",
+    summary="List jobs",
     response_model=JobPage,
     responses=problems(*WITH_KEY, "invalid_request", "cursor_mismatch"),
 )
 def list_jobs(
     request: Request, filters: Annotated[JobFilters, Query()], principal: JobsReader, services: ServicesDep
 ) -> Response:
-    """Pages are stable: what is submitted while you page appears on none of the later ones."""
+    """Newest first, unless `sort` says otherwise; then what is submitted while you page appears on none of the later
+    pages. With `sort=created_at` it is on the last ones."""
     now = datetime.now(UTC).timestamp()
     query = {**filters.model_dump(mode="json", exclude={"limit", "cursor"}), "list": "jobs", "of": principal.project_id}
     after = None
@@ -133,7 +134,9 @@ def list_jobs(
         after = (datetime.fromisoformat(created), str(last))
     limit = clamp_limit(filters.limit)
     with services.database.transaction() as session:
-        rows = queries.list_jobs(session, principal.project_id, _wanted(filters), limit + 1, after)
+        rows = queries.list_jobs(
+            session, principal.project_id, _wanted(filters), limit + 1, after, oldest_first=filters.sort == "created_at"
+        )
     cursor = None
     if len(rows) > limit:
         last_row = rows[limit - 1]
@@ -152,6 +155,7 @@ def _wanted(filters: JobFilters) -> queries.JobFilters:
         client_ref=filters.client_ref,
         tag=tag_of(filters.tag),
         created_after=filters.created_after,
+        created_before=filters.created_before,
     )
 
 

@@ -16,6 +16,7 @@ from api.schemas.jobs import MAX_METADATA_BYTES, MAX_TAGS
 from api.schemas.models import Limits, Model, ModelList
 from api.upload_rows import UPLOAD_HOURS
 from styleflow.errors import NotFound, UnknownModel
+from styleflow.exports.queries import MAX_OPEN
 from styleflow.packs import Catalog, Pack
 
 router = APIRouter(prefix="/v1", tags=["models"])
@@ -95,6 +96,7 @@ async def read_limits(services: ServicesDep) -> Response:
             max_client_ref_characters=256,
             max_inline_items=MAX_INLINE_ITEMS,
             max_in_flight=MAX_IN_FLIGHT,
+            max_open_exports=MAX_OPEN,
             max_page=MAX_LIMIT,
             max_frames_page=MAX_FRAMES,
             max_attempts=settings.max_attempts,
@@ -105,6 +107,7 @@ async def read_limits(services: ServicesDep) -> Response:
                 "frames_days": settings.frames_days,
                 "results_days": settings.results_days,
                 "events_days": settings.events_days,
+                "exports_days": settings.exports_days,
             },
         )
     )

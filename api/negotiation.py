@@ -10,7 +10,8 @@ from styleflow.errors import NotAcceptable
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 CSV = "text/csv"
-LIST_FORMS = (JSON, NDJSON, CSV)
+PARQUET = "application/vnd.apache.parquet"
+LIST_FORMS = (JSON, NDJSON, CSV, PARQUET)
 """What the lists of evidence are written in; the first when the caller does not mind."""
 
 _RANGE = re.compile(r"(\*/\*|[\w!#$&^.+-]+/(?:\*|[\w!#$&^.+-]+))", re.ASCII)

@@ -5,23 +5,19 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import create_engine, text
 
-from styleflow import batch_tables, policy_tables, webhook_tables
-from styleflow.tables import Table
-
-TABLES = (batch_tables, policy_tables, webhook_tables)
-"""Imported so that the metadata knows all tables."""
+from migrations.tables import Table
 
 LOCK_TIMEOUT = "5s"
 
 
 def run() -> None:
-    """Migrate inside one transaction; a table that is locked for longer fails instead of queueing the service up."""
+    """Each migration in a transaction; a table that is locked for longer fails instead of queueing the service up."""
     url = str(context.config.attributes["url"])
     engine = create_engine(url)
     with engine.connect() as connection:
         connection.execute(text(f"set lock_timeout = '{LOCK_TIMEOUT}'"))
         connection.commit()
-        context.configure(connection=connection, target_metadata=Table.metadata)
+        context.configure(connection=connection, target_metadata=Table.metadata, transaction_per_migration=True)
         with context.begin_transaction():
             context.run_migrations()
     engine.dispose()

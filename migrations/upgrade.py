@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 
 LOCK = 727_001
 """Advisory lock under which migrations run, so that two starting servers do not race."""
+TURN_SECONDS = 0.2
 
 
 def _config(url: str) -> Config:
@@ -25,12 +27,19 @@ def upgrade(url: str) -> None:
     """Apply what is missing. Safe to call at every start and from several processes."""
     engine = create_engine(url)
     with engine.connect() as connection:
-        connection.execute(text("select pg_advisory_lock(:lock)"), {"lock": LOCK})
-        connection.commit()
+        _wait_for_turn(connection)
         command.upgrade(_config(url), "head")
         connection.execute(text("select pg_advisory_unlock(:lock)"), {"lock": LOCK})
         connection.commit()
     engine.dispose()
+
+
+def _wait_for_turn(connection: Connection) -> None:
+    """Asking again and again: who waited within a statement would be waited for by an index that is built meanwhile."""
+    while not connection.execute(text("select pg_try_advisory_lock(:lock)"), {"lock": LOCK}).scalar_one():
+        connection.commit()
+        time.sleep(TURN_SECONDS)
+    connection.commit()
 
 
 def head() -> str | None:

@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     # who may do what
     secret_key: SecretStr = SecretStr("")
     source_buckets: list[str] = Field(default_factory=list)
+    export_buckets: list[str] = Field(default_factory=list)
     compat_predict: bool = False
     predict_wait_seconds: float = 300.0
     egress_allow_http: bool = False
@@ -88,6 +89,7 @@ class Settings(BaseSettings):
     frames_days: float = 90.0
     results_days: float = 400.0
     events_days: float = 30.0
+    exports_days: float = 7.0
 
     @model_validator(mode="after")
     def _nothing_of_development_in_production(self) -> Self:

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from sqlalchemy import inspect
 
+from migrations.tables import Table
 from migrations.upgrade import current, head
 from styleflow.database import Database
-from styleflow.tables import Table
 
 
 def test_a_migrated_database_has_the_revision_that_the_code_expects(database: Database) -> None:

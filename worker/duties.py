@@ -1,8 +1,8 @@
 """`python -m worker.duties`: the light worker. Recurring duties, on PostgreSQL's clock, without torch.
 
 One process at a time is in charge of dispatch and rescue, one of feeding batches, and one of retention (advisory
-locks), so they go on when Redis is down. Webhook deliveries and the expansion of batches are claimed row by row and run
-in every light worker.
+locks), so they go on when Redis is down. Webhook deliveries, the expansion of batches and exports are claimed row by
+row and run in every light worker.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import structlog
 from cryptography.fernet import InvalidToken
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
 
 from styleflow.api_keys import SecretBox
 from styleflow.batches.expansion import Expander
@@ -30,12 +31,15 @@ from styleflow.batches.tending import tend_once
 from styleflow.broker import Broker
 from styleflow.database import DISPATCH_CHANNEL, JOB_CHANNEL, Database
 from styleflow.errors import StyleFlowError
+from styleflow.exports import keeping
+from styleflow.exports.exporter import Exporter, drop_leftovers
 from styleflow.jobs import ageing, batch_counts, dispatch, open_multiparts, orphans, rescue, retention
 from styleflow.logging import configure_logging
 from styleflow.policies.relabeling import relabel_once
 from styleflow.settings import Settings
+from styleflow.storage.bucket import Bucket
 from styleflow.webhooks import delivery
-from worker.installation import batch_shelves, egress, own_bucket
+from worker.installation import batch_shelves, egress, export_bucket, own_bucket
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +48,12 @@ LEADER_IDLE_SECONDS = 15.0
 """PostgreSQL ends the session of a leader that says nothing for so long: a frozen one must not keep the lock."""
 TROUBLE = (DBAPIError, PoolTimeout, psycopg.Error, StyleFlowError, InvalidToken, OSError)
 """What a duty may meet when a neighbour is away: it is logged and the duty runs again."""
+
+
+EXPORT_SWEEPS = (
+    ("retention of exports", 600.0, keeping.sweep_expired),
+    ("files of exports that came to nothing", 30.0, keeping.sweep_fruitless),
+)
 
 
 @dataclass
@@ -130,10 +140,16 @@ def house_duties(settings: Settings, database: Database) -> list[Duty]:
         with database.transaction() as session:
             return sweep(session, keep, bucket.delete, retention.BATCH)
 
+    def swept(sweep: Callable[[Session, Bucket], int]) -> int:
+        with database.transaction() as session:
+            return sweep(session, bucket)
+
     return [
         *(Duty(f"retention of {kind}", 600.0, partial(forget, sweep)) for kind, sweep in retention.KINDS.items()),
         Duty("orphans", 60.0, orphans.OrphanReaper(database, bucket).reap),
         Duty("open multiparts", 600.0, open_multiparts.MultipartReaper(database, bucket).reap),
+        *(Duty(name, every, partial(swept, sweep)) for name, every, sweep in EXPORT_SWEEPS),
+        Duty("orphans of exports", 60.0, keeping.ExportReaper(database, bucket).reap),
     ]
 
 
@@ -152,6 +168,22 @@ def expand(settings: Settings, database: Database, stopping: threading.Event) ->
     shelves = batch_shelves(settings, own_bucket(settings), egress(settings))
     expander = Expander(database=database, shelves=shelves, owner=f"{socket.gethostname()}/{os.getpid()}")
     duty = Duty("expansion", 1.0, expander.expand_once)
+    while not stopping.is_set():
+        if not duty.tick():
+            stopping.wait(0.5)
+
+
+def export(settings: Settings, database: Database, stopping: threading.Event) -> None:
+    """Write exports, a file at a time; each export is leased."""
+    exporter = Exporter(
+        database=database,
+        bucket=own_bucket(settings),
+        bucket_named=partial(export_bucket, settings),
+        owner=f"{socket.gethostname()}/{os.getpid()}",
+        stopping=stopping.is_set,
+    )
+    drop_leftovers()
+    duty = Duty("export", 1.0, exporter.export_once)
     while not stopping.is_set():
         if not duty.tick():
             stopping.wait(0.5)
@@ -252,9 +284,9 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     database = Database(
-        settings.database_url, pool_size=6 + settings.webhook_concurrency, application="styleflow-duties"
+        settings.database_url, pool_size=7 + settings.webhook_concurrency, application="styleflow-duties"
     )
-    code = run_until_stopped([lead, feed, expand, keep_house, deliver], settings, database, stopping)
+    code = run_until_stopped([lead, feed, expand, export, keep_house, deliver], settings, database, stopping)
     database.close()
     return code
 

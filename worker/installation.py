@@ -52,5 +52,12 @@ def batch_shelves(settings: Settings, own: Bucket, outside: Egress) -> Shelves:
     return Shelves(bucket_named=bucket_named, rules=rules)
 
 
+def export_bucket(settings: Settings, name: str) -> Bucket:
+    """A caller's bucket that exports are written into. Raises SourceNotAllowed."""
+    if name not in settings.export_buckets:
+        raise SourceNotAllowed("Exports are not written into this bucket.")
+    return _bucket(settings, f"s3://{name}")
+
+
 def _bucket(settings: Settings, url: str) -> Bucket:
     return open_bucket(url, endpoint_url=settings.s3_endpoint_url, region=settings.s3_region)

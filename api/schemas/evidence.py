@@ -98,10 +98,12 @@ class Track(TrackSummary):
     clips: list[Clip]
 
 
-class TrackList(ResponseBody):
+class TrackPage(ResponseBody):
     """The faces of one video, in the order in which they were found."""
 
     data: list[Track]
+    next_cursor: str | None
+    has_more: bool
 
 
 class Result(ResponseBody):
@@ -161,6 +163,13 @@ class FrameQuery(RequestBody):
     from_ms: Milliseconds | None = None
     to_ms: Milliseconds | None = None
     limit: Annotated[int, Field(ge=1, description="At most 1,000; more is taken as 1,000.")] = 200
+    cursor: Annotated[Text, StringConstraints(max_length=1024)] | None = None
+
+
+class TrackQuery(RequestBody):
+    """The query of `/tracks`."""
+
+    limit: Annotated[int, Field(ge=1, description="At most 200; more is taken as 200.")] = 200
     cursor: Annotated[Text, StringConstraints(max_length=1024)] | None = None
 
 

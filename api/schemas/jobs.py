@@ -136,6 +136,10 @@ class JobFilters(RequestBody):
         default=None, description="`key:value`"
     )
     created_after: Moment | None = None
+    created_before: Moment | None = None
+    sort: Annotated[Literal["-created_at", "created_at"], Field(description="Newest first, or oldest first.")] = (
+        "-created_at"
+    )
     limit: Annotated[int, Field(ge=1, description="At most 200; more is taken as 200.")] = 50
     cursor: Annotated[Text, StringConstraints(max_length=1024)] | None = None
 

@@ -46,6 +46,7 @@ class Limits(ResponseBody):
     max_client_ref_characters: int
     max_inline_items: int
     max_in_flight: int
+    max_open_exports: int
     max_page: int
     max_frames_page: int
     max_attempts: int

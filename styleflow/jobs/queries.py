@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, literal_column, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from styleflow.errors import Erased, NotFound
@@ -51,6 +51,7 @@ class JobFilters:
     client_ref: str | None = None
     tag: tuple[str, str] | None = None
     created_after: datetime | None = None
+    created_before: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,13 +93,22 @@ def get_job(session: Session, project_id: str, job_id: str) -> JobRow:
 
 
 def list_jobs(
-    session: Session, project_id: str, filters: JobFilters, limit: int, after: tuple[datetime, str] | None = None
+    session: Session,
+    project_id: str,
+    filters: JobFilters,
+    limit: int,
+    after: tuple[datetime, str] | None = None,
+    *,
+    oldest_first: bool = False,
 ) -> list[JobRow]:
-    """Newest first. `after` is (created_at, id) of the last job of the previous page; erased jobs are left out."""
+    """Newest first, unless told otherwise. `after` is (created_at, id) of the last job of the previous page; erased
+    jobs are left out."""
     wanted = select(JobRow).where(JobRow.project_id == project_id, JobRow.erased_at.is_(None), *_conditions(filters))
+    place = tuple_(JobRow.created_at, JobRow.id)
     if after is not None:
-        wanted = wanted.where(tuple_(JobRow.created_at, JobRow.id) < tuple_(*after))
-    return list(session.scalars(wanted.order_by(JobRow.created_at.desc(), JobRow.id.desc()).limit(limit)))
+        wanted = wanted.where(place > tuple_(*after) if oldest_first else place < tuple_(*after))
+    order = (JobRow.created_at, JobRow.id) if oldest_first else (JobRow.created_at.desc(), JobRow.id.desc())
+    return list(session.scalars(wanted.order_by(*order).limit(limit)))
 
 
 def list_attempts(session: Session, job_id: str) -> list[AttemptRow]:
@@ -170,7 +180,6 @@ def _claim_of(job: JobRow) -> Claim:
 
 def _conditions(filters: JobFilters) -> list[ColumnElement[bool]]:
     exact = {
-        JobRow.state: filters.state,
         JobRow.outcome: filters.outcome,
         JobRow.verdict: filters.verdict,
         JobRow.lane: filters.lane,
@@ -178,9 +187,15 @@ def _conditions(filters: JobFilters) -> list[ColumnElement[bool]]:
         JobRow.client_ref: filters.client_ref,
     }
     conditions: list[ColumnElement[bool]] = [column == value for column, value in exact.items() if value is not None]
+    if filters.state is not None:
+        # In the statement itself: only so do the indexes of jobs in some states serve, whatever is kept of its plan.
+        conditions.append(JobRow.state == bindparam(None, str(JobState(filters.state)), literal_execute=True))
     if filters.tag is not None:
         name, value = filters.tag
-        conditions.append(JobRow.tags.contains({name: value}))
+        # The second condition lets the index of tagged jobs serve.
+        conditions += [JobRow.tags.contains({name: value}), JobRow.tags != literal_column("'{}'::jsonb")]
     if filters.created_after is not None:
         conditions.append(JobRow.created_at > filters.created_after)
+    if filters.created_before is not None:
+        conditions.append(JobRow.created_at < filters.created_before)
     return conditions

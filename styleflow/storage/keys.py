@@ -30,6 +30,11 @@ def source_key(project_id: str, job_id: str) -> str:
     return checked(f"sources/{project_id}/{job_id}")
 
 
+def export_prefix(project_id: str, export_id: str) -> str:
+    """Where everything lies that one export wrote into our bucket, of all attempts. Ends in `/`."""
+    return f"{checked(f'exports/{project_id}/{export_id}')}/"
+
+
 def checked(key: str) -> str:
     """The key itself, when every kind of bucket can hold it. Raises InvalidRequest.
 

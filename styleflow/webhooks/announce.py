@@ -1,4 +1,4 @@
-"""An event of a job or a batch, and its deliveries, written in the transaction that changes it."""
+"""An event of a job, a batch or an export, and its deliveries, written in the transaction that changes it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from styleflow.batch_tables import BatchRow
 from styleflow.database import transaction_time
+from styleflow.export_tables import ExportRow
 from styleflow.ids import new_id
 from styleflow.tables import JobRow
 from styleflow.webhook_tables import DeliveryRow, EventRow, WebhookEndpointRow
@@ -19,7 +20,8 @@ from styleflow.webhook_tables import DeliveryRow, EventRow, WebhookEndpointRow
 TERMINAL_TYPES = frozenset({"job.succeeded", "job.failed", "job.canceled", "job.expired"})
 JOB_TYPES = TERMINAL_TYPES | {"job.queued", "job.running"}
 BATCH_COMPLETED = "batch.completed"
-TYPES = JOB_TYPES | {BATCH_COMPLETED}
+EXPORT_TYPES = frozenset({"export.ready", "export.failed"})
+TYPES = JOB_TYPES | {BATCH_COMPLETED} | EXPORT_TYPES
 MAX_BODY_BYTES = 8192
 _MAX_ERROR_CHARACTERS = 500
 
@@ -72,6 +74,32 @@ def batch_body(batch: BatchRow, counts: Mapping[str, int], moment: datetime) -> 
         "finished_at": None if batch.finished_at is None else _timestamp(batch.finished_at),
     }
     return _json({"type": BATCH_COMPLETED, "timestamp": _timestamp(moment), "data": data})
+
+
+def announce_export(session: Session, export: ExportRow) -> EventRow:
+    """Write `export.ready` or `export.failed` and its deliveries. The caller holds the export's row lock."""
+    type = "export.ready" if export.state == "succeeded" else "export.failed"
+    moment = transaction_time(session)
+    event = _event(export.project_id, None, type, 1, export_body(export, type, moment), moment)
+    _send(session, [event], [None], _active_endpoints(session, export.project_id))
+    return event
+
+
+def export_body(export: ExportRow, type: str, moment: datetime) -> str:
+    """The JSON text of an export's end. No address of its files: whoever is to read them has a key."""
+    data = {
+        "export_id": export.id,
+        "state": export.state,
+        "rows": export.rows,
+        "format": export.format,
+        "counts": {"rows": export.row_count, "files": export.file_count, "bytes": export.byte_count},
+        "error": _short(export.error),
+        "sequence": 1,
+        "links": {"self": f"/v1/exports/{export.id}"},
+        "finished_at": None if export.finished_at is None else _timestamp(export.finished_at),
+        "expires_at": _timestamp(export.expires_at),
+    }
+    return _json({"type": type, "timestamp": _timestamp(moment), "data": data})
 
 
 def wants(patterns: Iterable[str], type: str) -> bool:

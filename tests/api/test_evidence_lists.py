@@ -11,14 +11,18 @@ from typing import Any
 
 import httpx
 import pytest
+from pyarrow import BufferReader, parquet, string, total_allocated_bytes
 from sqlalchemy import text
 
+from api import evidence
 from api.evidence import FRAME_COLUMNS
-from api.row_streams import as_csv, ndjson
+from api.row_streams import as_csv, as_parquet, ndjson
+from styleflow.exports.columns import Column, Kind
 from styleflow.report import ClipScore, FaceTrack, Outcome, Verdict
 from tests.api.conftest import Tenant, make_report, make_track
 
 NDJSON, CSV = {"Accept": "application/x-ndjson"}, {"Accept": "text/csv"}
+PARQUET = {"Accept": "application/vnd.apache.parquet"}
 
 
 @pytest.fixture
@@ -69,7 +73,7 @@ def test_lines_are_the_rows_of_all_pages(client: httpx.Client, job: str, path: s
 def test_a_table_of_frames_has_a_column_for_each_number(client: httpx.Client, job: str) -> None:
     answer = client.get(f"{job}/frames", headers=CSV)
     rows = table(answer)
-    assert tuple(rows[0]) == FRAME_COLUMNS
+    assert list(rows[0]) == [column.name for column in FRAME_COLUMNS]
     assert len(rows) == 2525
     assert "\r\n" in answer.text
     third = {name: rows[3][name] for name in ("track_id", "frame_index", "t_ms", "left", "right", "flow_fine", "score")}
@@ -100,11 +104,65 @@ def test_filters_hold_for_every_form(client: httpx.Client, job: str) -> None:
         *range(200, 401, 40)
     ]
     nothing = client.get(f"{job}/frames", params={"from_ms": 900_000}, headers=CSV)
-    assert nothing.text == ",".join(FRAME_COLUMNS) + "\r\n"
+    assert nothing.text == ",".join(column.name for column in FRAME_COLUMNS) + "\r\n"
     assert client.get(f"{job}/frames", params={"track_id": "trk_9"}, headers=CSV).status_code == 404
 
 
-@pytest.mark.parametrize("path", ["frames", "clips"])
+@pytest.mark.parametrize("path", ["frames", "clips", "tracks"])
+def test_parquet_has_the_rows_and_columns_of_the_table_with_types(tenant: Tenant, path: str) -> None:
+    job = scored_job(tenant, make_track("trk_1", 40, scored=True), scored_track([None, 0.25], "trk_2"))
+    rows = table(tenant.client.get(f"{job}/{path}", headers=CSV))
+    answer = tenant.client.get(f"{job}/{path}", headers=PARQUET)
+
+    assert (answer.headers["Content-Type"], answer.headers["Vary"]) == (PARQUET["Accept"], "Accept")
+    found = parquet.read_table(BufferReader(answer.content))
+    assert found.column_names == list(rows[0])
+    assert found.schema.field("track_id").type == string()
+    cells = [{name: "" if cell is None else str(cell) for name, cell in row.items()} for row in found.to_pylist()]
+    assert cells == rows
+
+
+def test_an_empty_list_in_parquet_has_its_columns(client: httpx.Client, job: str) -> None:
+    answer = client.get(f"{job}/frames", params={"from_ms": 900_000}, headers=PARQUET)
+    found = parquet.read_table(BufferReader(answer.content))
+    assert (found.num_rows, found.column_names) == (0, [column.name for column in FRAME_COLUMNS])
+
+
+def test_tracks_are_paged_without_gap(tenant: Tenant) -> None:
+    job = tenant.post_job()["id"]
+    tenant.succeed(job, make_report(tracks=tuple(make_track(f"trk_{number}", 3) for number in range(20))))
+    address = f"/v1/jobs/{job}/tracks"
+
+    rows = pages(tenant.client, f"{address}?limit=6")
+    assert [row["track_id"] for row in rows] == [f"trk_{number}" for number in range(20)]
+    whole = tenant.client.get(address).json()
+    assert (whole["data"], whole["has_more"]) == (rows, False)
+    assert lines(tenant.client.get(address, headers=NDJSON)) == rows
+    cursor = tenant.client.get(f"{address}?limit=6").json()["next_cursor"]
+    assert tenant.client.get(f"/v1/jobs/{job}/clips?cursor={cursor}").json()["code"] == "cursor_mismatch"
+
+
+@pytest.mark.parametrize("path", ["tracks", "clips"])
+def test_tracks_that_went_while_they_were_read_break_the_list_off(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    job = tenant.post_job()["id"]
+    tenant.succeed(job, make_report(tracks=tuple(make_track(f"trk_{number}", 3) for number in range(3))))
+    monkeypatch.setattr("api.evidence.TRACKS_AT_ONCE", 2)
+    real = evidence.read_tracks
+
+    def erased_after(*arguments: Any) -> Any:
+        found = real(*arguments)
+        with tenant.running.database.transaction() as session:
+            session.execute(text("delete from tracks where job_id = :job"), {"job": job})
+        return found
+
+    monkeypatch.setattr("api.evidence.read_tracks", erased_after)
+    with pytest.raises(httpx.RemoteProtocolError):
+        tenant.client.get(f"/v1/jobs/{job}/{path}", headers=NDJSON)
+
+
+@pytest.mark.parametrize("path", ["frames", "clips", "tracks"])
 @pytest.mark.parametrize("parameter", ["limit=5", "cursor=abc"])
 def test_pages_and_whole_lists_do_not_mix(client: httpx.Client, job: str, path: str, parameter: str) -> None:
     answer = client.get(f"{job}/{path}?{parameter}", headers=NDJSON)
@@ -114,7 +172,7 @@ def test_pages_and_whole_lists_do_not_mix(client: httpx.Client, job: str, path: 
 
 @pytest.mark.parametrize("path", ["frames", "clips", "tracks"])
 def test_what_is_not_written_here_is_406_and_says_what_is(client: httpx.Client, job: str, path: str) -> None:
-    answer = client.get(f"{job}/{path}", headers={"Accept": "application/vnd.apache.parquet"})
+    answer = client.get(f"{job}/{path}", headers={"Accept": "application/vnd.ms-excel"})
     assert (answer.status_code, answer.json()["code"]) == (406, "not_acceptable")
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert "text/csv" in answer.json()["detail"]
@@ -127,6 +185,18 @@ def test_a_list_whose_evidence_went_while_it_was_read_breaks_off(tenant: Tenant,
         session.execute(text(wiped), {"job": identity})
     with pytest.raises(httpx.RemoteProtocolError):
         tenant.client.get(f"{job}/frames", headers=NDJSON)
+
+
+def test_parquet_is_written_in_the_memory_of_a_row_group() -> None:
+    columns = [Column("a", Kind.INTEGER), Column("b", Kind.TEXT)]
+    pieces = ([{"a": piece * 1_000 + row, "b": f"{piece}-{row}"} for row in range(1_000)] for piece in range(200))
+    before, chunks, peak, data = total_allocated_bytes(), 0, 0, bytearray()
+    for chunk in as_parquet(pieces, columns, lambda row: list(row.values())):
+        chunks, peak = chunks + 1, max(peak, total_allocated_bytes() - before)
+        data += chunk
+    assert chunks > 10, "it is sent while it is written"
+    assert peak < 4 << 20
+    assert parquet.read_table(BufferReader(bytes(data)))["a"].to_pylist() == list(range(200_000))
 
 
 @pytest.mark.parametrize("form", ["ndjson", "csv"])

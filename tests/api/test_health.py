@@ -54,6 +54,8 @@ def test_metrics_tell_the_backlog_and_the_latency(tenant: Tenant, anonymous: htt
         "styleflow_oldest_queued_seconds",
         "styleflow_jobs",
         "styleflow_pending_deliveries",
+        "styleflow_open_exports",
+        "styleflow_oldest_export_seconds",
         "styleflow_overdue_delivery_seconds",
         "styleflow_http_request_seconds",
         "styleflow_waiting_requests",

@@ -127,6 +127,27 @@ def test_pages_show_every_job_once_while_more_are_submitted(tenant: Tenant) -> N
     assert seen == list(reversed(before))
 
 
+def test_jobs_are_listed_oldest_first_when_asked_and_between_two_moments(tenant: Tenant) -> None:
+    jobs = [tenant.post_job() for _ in range(5)]
+    ids = [job["id"] for job in jobs]
+    with tenant.running.database.transaction() as session:
+        for day, identity in enumerate(ids, start=1):
+            values = {"moment": f"2026-01-0{day}T12:00:00Z", "id": identity}
+            session.execute(text("update jobs set created_at = :moment where id = :id"), values)
+
+    seen, address = [], "/v1/jobs?sort=created_at&limit=2"
+    while address:
+        answer = tenant.client.get(address)
+        seen += [job["id"] for job in answer.json()["data"]]
+        address = answer.links["next"]["url"] if "Link" in answer.headers else ""
+    assert seen == ids
+    between = {"created_after": "2026-01-02T00:00:00Z", "created_before": "2026-01-04T00:00:00Z"}
+    assert [job["id"] for job in tenant.client.get("/v1/jobs", params=between).json()["data"]] == [ids[2], ids[1]]
+    cursor = tenant.client.get("/v1/jobs?limit=2").json()["next_cursor"]
+    other = tenant.client.get(f"/v1/jobs?limit=2&sort=created_at&cursor={cursor}")
+    assert other.json()["code"] == "cursor_mismatch"
+
+
 def test_a_page_that_asks_for_too_much_gets_the_most_there_is(client: httpx.Client) -> None:
     assert client.get("/v1/jobs", params={"limit": 100000}).status_code == 200
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.negotiation import CSV, JSON, LIST_FORMS, NDJSON, choose
+from api.negotiation import CSV, JSON, LIST_FORMS, NDJSON, PARQUET, choose
 from styleflow.errors import NotAcceptable
 
 
@@ -26,7 +26,8 @@ from styleflow.errors import NotAcceptable
         ("application/json;q=0, */*", NDJSON),
         ("application/*;q=0.2, application/json;q=0.1", NDJSON),
         ("text/csv;q=0, text/*;q=0.9, application/json;q=0.1", JSON),
-        ("application/vnd.apache.parquet, text/csv;q=0.1", CSV),
+        ("application/vnd.apache.parquet, text/csv;q=0.1", PARQUET),
+        ("application/vnd.ms-excel, text/csv;q=0.1", CSV),
         ("text/csv;q=high", CSV),
         (",;,", JSON),
     ],
@@ -36,10 +37,10 @@ def test_the_best_liked_form_is_chosen(accept: str | None, form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "accept", ["application/vnd.apache.parquet", "text/html", "*/*;q=0", "text/csv;q=0", "image/*, text/csv;q=0.0"]
+    "accept", ["application/vnd.ms-excel", "text/html", "*/*;q=0", "text/csv;q=0", "image/*, text/csv;q=0.0"]
 )
 def test_a_form_that_is_not_written_here_is_refused(accept: str) -> None:
-    with pytest.raises(NotAcceptable, match=r"application/json, application/x-ndjson, text/csv"):
+    with pytest.raises(NotAcceptable, match=", ".join(LIST_FORMS)):
         choose(accept, LIST_FORMS)
 
 

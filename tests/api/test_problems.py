@@ -55,6 +55,11 @@ ID_ROUTES = [
     ("POST", "/v1/batches/{batch}:resume"),
     ("POST", "/v1/batches/{batch}:cancel"),
     ("POST", "/v1/batches/{batch}:retry-failed"),
+    ("GET", "/v1/exports/{export}"),
+    ("DELETE", "/v1/exports/{export}"),
+    ("POST", "/v1/exports/{export}:cancel"),
+    ("GET", "/v1/exports/{export}/files"),
+    ("GET", "/v1/exports/{export}/files/part-00001.csv"),
     ("GET", "/v1/uploads/{upload}"),
     ("POST", "/v1/uploads/{upload}:complete"),
     ("DELETE", "/v1/uploads/{upload}"),
@@ -117,6 +122,15 @@ def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, 
         (("GET", "/v1/jobs?tag=nocolon", {}), 422, "invalid_request"),
         (("GET", "/v1/jobs?client_ref=%00", {}), 422, "invalid_request"),
         (("GET", "/v1/jobs?api_key=x", {}), 400, "key_in_query"),
+        (("POST", "/v1/exports", {"json": {"format": "xls"}}), 422, "invalid_request"),
+        (("POST", "/v1/exports", {"json": {"format": "csv", "fields": []}}), 422, "invalid_request"),
+        (("POST", "/v1/exports", {"json": {"format": "csv", "fields": ["job_id", "job"]}}), 422, "invalid_request"),
+        (("POST", "/v1/exports", {"json": {"format": "csv", "query": {"stat": "failed"}}}), 422, "invalid_request"),
+        (("POST", "/v1/exports", {"json": {"format": "csv", "batch_id": "a", "query": {"batch_id": "b"}}}),
+         422, "invalid_request"),
+        (("POST", "/v1/exports", {"json": {"format": "csv", "batch_id": "bat_none"}}), 404, "not_found"),
+        (("POST", "/v1/exports", {"json": {"format": "csv", "destination": {"bucket": "foreign"}}}),
+         403, "source_not_allowed"),
         (("GET", "/v1/models/none@1", {}), 404, "not_found"),
         (("POST", "/v1/uploads", {"json": {"filename": "a", "size_bytes": 0}}), 422, "invalid_request"),
         (("POST", "/v1/uploads", {"json": {"filename": "a", "size_bytes": True}}), 422, "invalid_request"),
@@ -159,7 +173,7 @@ def test_a_method_that_is_not_taken_is_told_which_are(client: httpx.Client, path
 
 
 def test_an_unknown_query_parameter_is_refused_on_every_versioned_route(tenant: Tenant) -> None:
-    ids = {"job": "x", "batch": "x", "upload": "x", "endpoint": "x", "delivery": "x", "relabeling": "x"}
+    ids = {"job": "x", "batch": "x", "export": "x", "upload": "x", "endpoint": "x", "delivery": "x", "relabeling": "x"}
     routes = [(method, template.format(**ids)) for method, template in ID_ROUTES]
     routes += [
         ("GET", "/v1/models"),
@@ -269,6 +283,13 @@ SCOPE_OF = [
     ("jobs:read", "GET", "/v1/batches/x"),
     ("jobs:read", "GET", "/v1/batches/x/items"),
     ("jobs:read", "GET", "/v1/batches/x/errors"),
+    ("jobs:read", "GET", "/v1/exports"),
+    ("jobs:read", "POST", "/v1/exports"),
+    ("jobs:read", "GET", "/v1/exports/x"),
+    ("jobs:read", "DELETE", "/v1/exports/x"),
+    ("jobs:read", "POST", "/v1/exports/x:cancel"),
+    ("jobs:read", "GET", "/v1/exports/x/files"),
+    ("jobs:read", "GET", "/v1/exports/x/files/y"),
     ("batches:write", "POST", "/v1/batches"),
     ("batches:write", "POST", "/v1/batches/x:pause"),
     ("batches:write", "POST", "/v1/batches/x:resume"),
@@ -341,13 +362,14 @@ def test_ids_of_another_project_are_not_found_on_any_route(office: Office) -> No
     upload = owner.client.post("/v1/uploads", json={"filename": "a.mp4", "size_bytes": 3}).json()["id"]
     listed = {"name": "b", "source": {"type": "inline", "items": [{"source": URL}]}}
     batch = owner.client.post("/v1/batches", json=listed, **key("b")).json()["id"]
+    export = owner.client.post("/v1/exports", json={"format": "csv"}).json()["id"]
     endpoint = owner.client.post("/v1/webhook-endpoints", json={"url": "https://a.example.org/"}).json()["id"]
     delivery = owner.client.post(f"/v1/webhook-endpoints/{endpoint}:ping").json()["id"]
     words = {"thresholds": {"weak": 0.1, "suspicious": 0.2, "strong": 0.3}}
     owner.client.put("/v1/policies/p", json=words)
     relabeling = owner.client.post("/v1/policies/p:relabel", json={}).json()["id"]
-    ids = {"job": job, "batch": batch, "upload": upload, "endpoint": endpoint, "delivery": delivery}
-    ids["relabeling"] = relabeling
+    ids = {"job": job, "batch": batch, "export": export, "upload": upload, "endpoint": endpoint}
+    ids |= {"delivery": delivery, "relabeling": relabeling}
     for method, template in ID_ROUTES:
         path = template.format(**ids)
         answer = stranger.client.request(method, path, json=body_for(method, template))
@@ -365,7 +387,8 @@ def test_every_route_with_an_id_is_tried_by_a_stranger(running: Running) -> None
         for method, operation in operations.items()
         if "{" in path and operation["security"] and not path.startswith(NAMED)
     }
-    assert described == {(method, re.sub(r"{\w+}|trk_1|art_1", "{}", path)) for method, path in ID_ROUTES}
+    given = r"{\w+}|trk_1|art_1|part-00001.csv"
+    assert described == {(method, re.sub(given, "{}", path)) for method, path in ID_ROUTES}
 
 
 @pytest.mark.parametrize(("given", "kept"), [("abc-1.2:3", True), ("x" * 65, False), ("a b", False), ("", False)])

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from styleflow.database import Database
 from styleflow.errors import CorruptMedia, Erased, NotFound
@@ -180,6 +181,32 @@ def test_pages_are_newest_first_and_neither_skip_nor_repeat_while_jobs_arrive(de
     assert seen == old[::-1]
 
 
+def test_five_thousand_jobs_are_paged_without_gap_or_repetition_while_five_hundred_arrive(desk: Desk) -> None:
+    """Many of them accepted in the same moment, so that the moment alone would not tell where a page ends."""
+    many = text(
+        "insert into jobs (id, project_id, state, lane, source, model, options, tags, metadata, max_attempts,"
+        " created_at) select :prefix || lpad(n::text, 6, '0'), :project, 'queued', 'bulk', '{}', 'm', '{}', '{}', '{}',"
+        " 5, now() - interval '1 hour' + (n / 40) * interval '1 second' from generate_series(1, :count) as n"
+    )
+
+    def insert(prefix: str, count: int) -> None:
+        desk.do(lambda session: session.execute(many, {"prefix": prefix, "project": PROJECT, "count": count}))
+
+    insert("job_old", 5_000)
+    for oldest_first in (False, True):
+        seen: list[str] = []
+        after = None
+        while page := desk.do(list_jobs, PROJECT, JobFilters(), 200, after, oldest_first=oldest_first):
+            seen += [job.id for job in page]
+            after = (page[-1].created_at, page[-1].id)
+            if len(seen) <= 5_000:
+                # Some into moments that were paged already, some into those to come.
+                insert(f"job_new{oldest_first}{len(seen):05}", 20)
+        old = [identity for identity in seen if identity.startswith("job_old")]
+        assert len(set(seen)) == len(seen)
+        assert sorted(old) == [f"job_old{number:06}" for number in range(1, 5_001)]
+
+
 def test_filters_narrow_the_list(desk: Desk) -> None:
     desk.do(lambda session: session.add(ProjectRow(id="prj_other", name="other")))
     desk.submit(project_id="prj_other")
@@ -198,6 +225,8 @@ def test_filters_narrow_the_list(desk: Desk) -> None:
     assert listed(client_ref="post-1") == [tagged]
     assert listed(tag=("queue", "politics")) == [tagged]
     assert listed(tag=("queue", "sport")) == []
+    assert listed(created_before=moment) == []
+    assert listed(created_before=desk.job(tagged).created_at) == [plain]
     assert listed(created_after=moment) == [failed.job_id, tagged]
     assert listed(outcome="scored") == []
 

@@ -9,10 +9,12 @@ from styleflow.batches import queries
 from styleflow.database import Database
 from styleflow.errors import DependencyUnavailable
 from styleflow.settings import Settings
+from styleflow.storage.local import LocalBucket
 from tests.batches.yard import TEMPLATE, item
+from tests.exports.copyroom import Copyroom
 from tests.jobs.desk import PROJECT, Desk
 from tests.stack import eventually
-from worker.duties import Duty, expand, feed, run_until_stopped
+from worker.duties import Duty, expand, export, feed, run_until_stopped
 
 
 def test_a_duty_that_did_something_is_due_again_at_once() -> None:
@@ -71,6 +73,18 @@ def test_a_batch_is_listed_and_fed_by_the_light_worker(database: Database, tmp_p
 
     assert run_until_stopped([feed, expand, watch], settings, database, stopping) == 0
     assert desk.do(queries.counts, batch)["listed"] == 1
+
+
+def test_an_export_is_written_by_the_light_worker(database: Database, tmp_path: Path) -> None:
+    room = Copyroom(Desk(database), LocalBucket(tmp_path / "bucket"))
+    job, identity = room.desk.submit(), room.create()
+    settings = Settings(database_url=database.url, bucket_url=f"file://{tmp_path / 'bucket'}")
+
+    def watch(settings: Settings, database: Database, stopping: threading.Event) -> None:
+        eventually(lambda: room.export(identity).state == "succeeded", seconds=30)
+
+    assert run_until_stopped([export, watch], settings, database, threading.Event()) == 0
+    assert [row["job_id"] for row in room.rows(identity)] == [job]
 
 
 def test_loops_that_were_told_to_stop_end_well(database: Database) -> None:

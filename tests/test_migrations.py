@@ -1,0 +1,61 @@
+"""What the migrations make is what the code maps, also when several processes make it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, inspect, text
+
+from migrations.tables import Table
+from migrations.upgrade import _config, current, head, upgrade
+from styleflow.database import Database, psycopg_url
+from styleflow.embedded import Server
+
+
+@pytest.fixture
+def empty_url(postgres: Server) -> Iterator[str]:
+    """A database in which nothing is yet."""
+    name = f"empty_{uuid4().hex}"
+    administration = psycopg_url(postgres.url).replace("/styleflow?", "/postgres?")
+    with psycopg.connect(administration, autocommit=True) as connection:
+        connection.execute(f'create database "{name}"')
+        yield postgres.url.replace("/styleflow?", f"/{name}?")
+        connection.execute(f'drop database "{name}" with (force)')
+
+
+def test_processes_that_start_together_migrate_once_and_wait_for_each_other(empty_url: str) -> None:
+    """An index that is built beside the service waits for statements under way: waiting must not be one."""
+    with ThreadPoolExecutor(3) as several:
+        list(several.map(upgrade, [empty_url] * 3, timeout=120))
+
+    assert current(empty_url) == head()
+
+
+def test_every_mapped_column_and_index_is_there_and_fit_for_use(database: Database) -> None:
+    found = inspect(database.engine)
+    for table in Table.metadata.sorted_tables:
+        assert {column["name"] for column in found.get_columns(table.name)} == set(table.columns.keys()), table.name
+        indexes = {index["name"] for index in found.get_indexes(table.name)}
+        assert {index.name for index in table.indexes} <= indexes, table.name
+    with database.engine.connect() as connection:
+        assert connection.scalar(text("select count(*) from pg_index where not indisvalid")) == 0
+
+
+def test_a_migration_that_broke_off_behind_its_indexes_begins_anew(empty_url: str) -> None:
+    config = _config(empty_url)
+    revision = ScriptDirectory.from_config(config).get_revision("0006")
+    command.upgrade(config, "0006")
+    engine = create_engine(empty_url)
+    with engine.begin() as connection:
+        connection.execute(text("drop table export_files, exports"))
+        connection.execute(text("update alembic_version set version_num = :before"), {"before": revision.down_revision})
+    engine.dispose()
+    command.upgrade(config, "0006")
+
+    assert current(empty_url) == "0006"
