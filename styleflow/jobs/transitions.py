@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import delete, func, select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Table, delete, func, select, text, update
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.orm import Session
 
 from styleflow.database import DISPATCH_CHANNEL, JOB_CHANNEL, transaction_time
@@ -132,18 +132,24 @@ def ring(session: Session, job: JobRow) -> None:
     ring_all(session, [job])
 
 
+def _ring() -> Insert:
+    """Made once, and without its rows, so that it is compiled once: every submission executes it."""
+    fresh = insert(cast(Table, OutboxRow.__table__))
+    return fresh.on_conflict_do_update(
+        index_elements=["job_id"],
+        set_={"lane": fresh.excluded.lane, "run_at": fresh.excluded.run_at, "published_at": None, "aged": False},
+    )
+
+
+_RING = _ring()
+
+
 def ring_all(session: Session, jobs: Sequence[JobRow]) -> None:
     """`ring` for several jobs."""
     nudges = [{"job_id": job.id, "lane": job.lane, "project_id": job.project_id, "run_at": job.run_at} for job in jobs]
     if not nudges:
         return
-    fresh = insert(OutboxRow).values(nudges)
-    session.execute(
-        fresh.on_conflict_do_update(
-            index_elements=[OutboxRow.job_id],
-            set_={"lane": fresh.excluded.lane, "run_at": fresh.excluded.run_at, "published_at": None, "aged": False},
-        )
-    )
+    session.execute(_RING, nudges)
     for lane in {job.lane for job in jobs}:
         _notify(session, DISPATCH_CHANNEL, lane)
 
