@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from time import monotonic
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from sqlalchemy import text
 from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 
 from api import shapes
 from api.answers import ok
 from api.auth import JobsReader
-from api.dependencies import ServicesDep
+from api.dependencies import Services, ServicesDep, WaitSeconds
 from api.documented import WITH_KEY, problems
 from api.pages import clamp_limit
-from api.schemas.webhooks import EventPage, EventQuery
+from api.schemas.webhooks import ALL_TYPES, EventPage, EventQuery
+from api.waiting import hung_up
+from styleflow.errors import InvalidRequest
 from styleflow.webhooks import queries
+
+LOOK_SECONDS = 1.0
+"""Between two looks for whoever waits."""
 
 router = APIRouter(prefix="/v1/events", tags=["webhooks"])
 
@@ -39,18 +49,61 @@ _UNSETTLED_SECONDS = text(
     response_model=EventPage,
     responses=problems(*WITH_KEY, "not_found", "invalid_request"),
 )
-def list_events(query: Annotated[EventQuery, Query()], principal: JobsReader, services: ServicesDep) -> Response:
-    """Start without `after`, then pass the last id that you saw. Nothing is skipped."""
+async def list_events(
+    query: Annotated[EventQuery, Query()],
+    principal: JobsReader,
+    services: ServicesDep,
+    wait: WaitSeconds,
+    request: Request,
+) -> Response:
+    """Start without `after`, then pass the last id that you saw. Nothing is skipped. With `Prefer: wait=N` an empty
+    page is held back until something happens, for at most N seconds."""
+    types = _types(query.types)
+    look = partial(_look, services, principal.project_id, query, types)
+    found = await run_in_threadpool(look)
+    if wait and not found.data:
+        found = await _patiently(look, wait, services, request)
+    return ok(found, {"Preference-Applied": f"wait={wait}"} if wait else None)
+
+
+async def _patiently(look: Callable[[], EventPage], wait: int, services: Services, request: Request) -> EventPage:
+    """Look now and then until there is something, or the time is over. Nothing is held between two looks."""
+    gone = asyncio.ensure_future(hung_up(request.receive))
+    ends = monotonic() + wait
+    try:
+        while (left := ends - monotonic()) > 0 and not services.waiting.stopping:
+            done, _ = await asyncio.wait({gone}, timeout=min(LOOK_SECONDS, left))
+            if done:
+                break
+            if (found := await run_in_threadpool(look)).data:
+                return found
+    finally:
+        gone.cancel()
+    return EventPage(data=[], has_more=False)
+
+
+def _look(services: Services, project_id: str, query: EventQuery, types: list[str]) -> EventPage:
     limit = clamp_limit(query.limit)
     with services.database.transaction() as session:
         rows = queries.list_events(
             session,
-            principal.project_id,
+            project_id,
             after=query.after,
+            types=types,
             limit=limit + 1,
             settle_seconds=_unsettled_seconds(session),
         )
-    return ok(EventPage(data=[shapes.event(row) for row in rows[:limit]], has_more=len(rows) > limit))
+    return EventPage(data=[shapes.event(row) for row in rows[:limit]], has_more=len(rows) > limit)
+
+
+def _types(given: str | None) -> list[str]:
+    """Raises InvalidRequest for a type that no event has: waiting for it would be waiting for ever."""
+    types = [] if given is None else [name.strip() for name in given.split(",")]
+    unknown = [name for name in types if name not in ALL_TYPES]
+    if unknown:
+        error = {"in": "query", "pointer": "/types", "code": "value_error", "message": "names no type of event"}
+        raise InvalidRequest("types: names no type of event", errors=[error])
+    return types
 
 
 def _unsettled_seconds(session: Session) -> float:

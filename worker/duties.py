@@ -1,8 +1,8 @@
 """`python -m worker.duties`: the light worker. Recurring duties, on PostgreSQL's clock, without torch.
 
 One process at a time is in charge of dispatch and rescue, one of feeding batches, and one of retention (advisory
-locks), so they go on when Redis is down. Webhook deliveries and the expansion of batches are claimed row by row and run
-in every light worker.
+locks), so they go on when Redis is down. Webhook deliveries, replays and the expansion of batches are claimed row by
+row and run in every light worker.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from styleflow.jobs import ageing, batch_counts, dispatch, open_multiparts, orph
 from styleflow.logging import configure_logging
 from styleflow.policies.relabeling import relabel_once
 from styleflow.settings import Settings
-from styleflow.webhooks import delivery
+from styleflow.webhooks import delivery, health, replay
 from worker.installation import batch_shelves, egress, own_bucket
 
 log = structlog.get_logger(__name__)
@@ -193,13 +193,22 @@ def deliver(settings: Settings, database: Database, stopping: threading.Event) -
         concurrency=settings.webhook_concurrency,
         timeout_seconds=settings.webhook_timeout_seconds,
     )
-    duty = Duty("delivery", 1.0, lambda: deliverer.deliver_due(settings.webhook_concurrency))
+
+    def switched_off() -> int:
+        with database.transaction() as session:
+            return health.switch_off_silent(session, settings.webhook_disable_days)
+
+    duties = [
+        Duty("delivery", 1.0, lambda: deliverer.deliver_due(settings.webhook_concurrency)),
+        Duty("silent endpoints", 60.0, switched_off),
+        Duty("replay", 1.0, lambda: replay.replay_once(database)),
+    ]
     with deliverer:
         while not stopping.is_set():
             try:
                 with database.listener() as connection:
                     connection.execute(f"listen {JOB_CHANNEL}")
-                    _do([duty], connection, stopping)
+                    _do(duties, connection, stopping)
             except TROUBLE as error:
                 log.warning("delivery_interrupted", error=type(error).__name__)
                 stopping.wait(1.0)
