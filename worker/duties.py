@@ -193,25 +193,33 @@ def deliver(settings: Settings, database: Database, stopping: threading.Event) -
         concurrency=settings.webhook_concurrency,
         timeout_seconds=settings.webhook_timeout_seconds,
     )
+    duty = Duty("delivery", 1.0, lambda: deliverer.deliver_due(settings.webhook_concurrency))
+    with deliverer:
+        while not stopping.is_set():
+            try:
+                with database.listener() as connection:
+                    connection.execute(f"listen {JOB_CHANNEL}")
+                    _do([duty], connection, stopping)
+            except TROUBLE as error:
+                log.warning("delivery_interrupted", error=type(error).__name__)
+                stopping.wait(1.0)
+
+
+def look_after_endpoints(settings: Settings, database: Database, stopping: threading.Event) -> None:
+    """Replays, and switching off what answers nothing any more: row by row, in a thread that no delivery waits for."""
 
     def switched_off() -> int:
         with database.transaction() as session:
             return health.switch_off_silent(session, settings.webhook_disable_days)
 
     duties = [
-        Duty("delivery", 1.0, lambda: deliverer.deliver_due(settings.webhook_concurrency)),
+        Duty("replays", 1.0, lambda: replay.replay_once(database)),
         Duty("silent endpoints", 60.0, switched_off),
-        Duty("replay", 1.0, lambda: replay.replay_once(database)),
     ]
-    with deliverer:
-        while not stopping.is_set():
-            try:
-                with database.listener() as connection:
-                    connection.execute(f"listen {JOB_CHANNEL}")
-                    _do(duties, connection, stopping)
-            except TROUBLE as error:
-                log.warning("delivery_interrupted", error=type(error).__name__)
-                stopping.wait(1.0)
+    while not stopping.is_set():
+        worked = [duty.tick() for duty in duties]
+        if not any(worked):
+            stopping.wait(0.5)
 
 
 def _locked(connection: psycopg.Connection[tuple[object, ...]], lock: int) -> bool:
@@ -261,9 +269,11 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     database = Database(
-        settings.database_url, pool_size=6 + settings.webhook_concurrency, application="styleflow-duties"
+        settings.database_url, pool_size=7 + settings.webhook_concurrency, application="styleflow-duties"
     )
-    code = run_until_stopped([lead, feed, expand, keep_house, deliver], settings, database, stopping)
+    code = run_until_stopped(
+        [lead, feed, expand, keep_house, deliver, look_after_endpoints], settings, database, stopping
+    )
     database.close()
     return code
 

@@ -41,7 +41,7 @@ def note_success(session: Session, endpoint_id: str, delivery_id: str, latency_m
 def note_failure(session: Session, endpoint_id: str, error: str | None, settlement: Settlement) -> None:
     """It failed once more: count, open the circuit, tell its owner, or switch it off."""
     endpoint = _locked(session, endpoint_id)
-    if endpoint is None:
+    if endpoint is None or endpoint.state == "disabled":
         return
     moment = transaction_time(session)
     endpoint.failing_since = endpoint.failing_since or moment
