@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from time import monotonic
 from typing import Annotated
@@ -25,7 +26,29 @@ from api.waiting import hung_up
 from styleflow.errors import InvalidRequest
 from styleflow.webhooks import queries
 
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 2.0
+"""Between two looks for whoever waits."""
+
+router = APIRouter(prefix="/v1/events", tags=["webhooks"])
+
+# An event carries the time at which its transaction began, and becomes visible when that commits. Whoever read past
+# the begin of a transaction that is still open would never see its event. So the feed ends just before the oldest open
+# transaction began, but never lags by more than a minute: a forgotten session must not stop it. A transaction that has
+# just begun is not to be seen at once among the open ones; so the feed also ends at a moment that lies a little back.
+_NOW = text("select clock_timestamp()")
+_UNSETTLED_SECONDS = text(
+    """
+    select least(60, greatest(
+        extract(epoch from now() - :moment), coalesce(extract(epoch from now() - min(xact_start)) + 0.001, 0)
+    ))
+    from pg_stat_activity
+    where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()
+    """
+)
+_BEGIN_SECONDS = 0.02
+"""After which a transaction that has begun is surely to be seen."""
+
+LOOK_SECONDS = 2.0
 """Between two looks for whoever waits."""
 
 router = APIRouter(prefix="/v1/events", tags=["webhooks"])
@@ -57,16 +80,31 @@ async def list_events(
     request: Request,
 ) -> Response:
     """Start without `after`, then pass the last id that you saw. Nothing is skipped. With `Prefer: wait=N` an empty
-    page is held back until something happens, for at most N seconds."""
+    page is held back until something happens, for at most N seconds; it takes a seat of an event stream."""
     types = _types(query.types)
     look = partial(_look, services, principal.project_id, query, types)
-    found = await run_in_threadpool(look)
+    found = await _settled_look(services, look)
     if wait and not found.data:
-        found = await _patiently(look, wait, services, request)
+        with services.stream_seats.seat(principal.project_id):
+            found = await _patiently(look, wait, services, request)
     return ok(found, {"Preference-Applied": f"wait={wait}"} if wait else None)
 
 
-async def _patiently(look: Callable[[], EventPage], wait: int, services: Services, request: Request) -> EventPage:
+async def _settled_look(services: Services, look: Callable[[datetime], EventPage]) -> EventPage:
+    moment = await run_in_threadpool(_moment, services)
+    await asyncio.sleep(_BEGIN_SECONDS)
+    return await run_in_threadpool(look, moment)
+
+
+def _moment(services: Services) -> datetime:
+    with services.database.transaction() as session:
+        moment: datetime = session.execute(_NOW).scalar_one()
+        return moment
+
+
+async def _patiently(
+    look: Callable[[datetime], EventPage], wait: int, services: Services, request: Request
+) -> EventPage:
     """Look now and then until there is something, or the time is over. Nothing is held between two looks."""
     gone = asyncio.ensure_future(hung_up(request.receive))
     ends = monotonic() + wait
@@ -75,14 +113,14 @@ async def _patiently(look: Callable[[], EventPage], wait: int, services: Service
             done, _ = await asyncio.wait({gone}, timeout=min(LOOK_SECONDS, left))
             if done:
                 break
-            if (found := await run_in_threadpool(look)).data:
+            if (found := await _settled_look(services, look)).data:
                 return found
     finally:
         gone.cancel()
     return EventPage(data=[], has_more=False)
 
 
-def _look(services: Services, project_id: str, query: EventQuery, types: list[str]) -> EventPage:
+def _look(services: Services, project_id: str, query: EventQuery, types: list[str], moment: datetime) -> EventPage:
     limit = clamp_limit(query.limit)
     with services.database.transaction() as session:
         rows = queries.list_events(
@@ -91,7 +129,7 @@ def _look(services: Services, project_id: str, query: EventQuery, types: list[st
             after=query.after,
             types=types,
             limit=limit + 1,
-            settle_seconds=_unsettled_seconds(session),
+            settle_seconds=_unsettled_seconds(session, moment),
         )
     return EventPage(data=[shapes.event(row) for row in rows[:limit]], has_more=len(rows) > limit)
 
@@ -106,5 +144,5 @@ def _types(given: str | None) -> list[str]:
     return types
 
 
-def _unsettled_seconds(session: Session) -> float:
-    return float(session.execute(_UNSETTLED_SECONDS).scalar_one())
+def _unsettled_seconds(session: Session, moment: datetime) -> float:
+    return float(session.execute(_UNSETTLED_SECONDS, {"moment": moment}).scalar_one())

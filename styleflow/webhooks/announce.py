@@ -116,11 +116,13 @@ def announce_about(
 
 
 def announce_endpoint(session: Session, endpoint: WebhookEndpointRow, type: str, *, reason: str) -> EventRow:
-    """Tell every other endpoint of the project, whatever it subscribed to, that something is wrong with this one."""
+    """Tell every other endpoint of the project, whatever it subscribed to, that something is wrong with this one.
+
+    Without its address: that may hold what the others are not to know.
+    """
     moment = transaction_time(session)
     data = {
         "endpoint_id": endpoint.id,
-        "url": endpoint.url,
         "state": endpoint.state,
         "reason": reason,
         "sequence": endpoint.revision,

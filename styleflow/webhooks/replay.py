@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select, text
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session
 
 from styleflow.database import Database, transaction_time
@@ -33,7 +33,7 @@ def order_replay(
     states: Sequence[str],
     event_types: Sequence[str] | None,
 ) -> ReplayRow:
-    """The order, for a locked endpoint that is not disabled; nothing is sent again yet.
+    """The order, for a locked endpoint that is not disabled; nothing is sent again yet. Orders of a month ago go.
 
     Events count from `from_time` to before `to_time`, or now. Raises InvalidRequest for a span that is empty or too
     long, NotRetryable while another replay of the endpoint runs.
@@ -47,6 +47,8 @@ def order_replay(
     running = select(ReplayRow.id).where(ReplayRow.endpoint_id == endpoint.id, ReplayRow.state == "running")
     if session.scalar(running) is not None:
         raise NotRetryable("A replay of this endpoint is running; wait for its end.")
+    long_done = ReplayRow.finished_at < moment - timedelta(days=LONGEST_DAYS)
+    session.execute(delete(ReplayRow).where(ReplayRow.endpoint_id == endpoint.id, long_done))
     row = ReplayRow(
         id=new_id("rpl"),
         project_id=endpoint.project_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -46,3 +47,19 @@ def test_the_shell_of_the_guide_computes_the_vector(tmp_path: Path) -> None:
     )
 
     assert f"v1,{done.stdout.strip()}" == SIGNATURE
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_the_javascript_of_the_guide_believes_the_vector_and_nothing_else(tmp_path: Path) -> None:
+    calls = [
+        [SECRET, HEADERS, BODY.decode(), TIMESTAMP],
+        [SECRET, {**HEADERS, "webhook-signature": f"v1,old {SIGNATURE}"}, BODY.decode(), TIMESTAMP],
+        [SECRET, HEADERS, BODY.decode() + " ", TIMESTAMP],
+        [SECRET, HEADERS, BODY.decode(), TIMESTAMP + 301],
+    ]
+    asked = f"console.log(JSON.stringify({json.dumps(calls)}.map((call) => isGenuine(...call))));"
+    (tmp_path / "guide.cjs").write_text(f"{fenced('js')}\n{asked}\n")
+
+    done = subprocess.run(["node", "guide.cjs"], cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    assert json.loads(done.stdout) == [True, True, False, False]
