@@ -33,6 +33,7 @@ from styleflow.errors import NotFound, PreconditionFailed, PreconditionRequired
 from styleflow.webhook_tables import WebhookEndpointRow
 from styleflow.webhooks import endpoints
 
+_USUAL = RotateSecret()
 _TAGGED: dict[str, Any] = {"headers": {"ETag": {"description": "For `If-Match`.", "schema": {"type": "string"}}}}
 
 router = APIRouter(prefix="/v1", tags=["webhooks"], dependencies=[JSON_ONLY])
@@ -225,19 +226,18 @@ def rotate_secret(
     principal: WebhooksManager,
     services: ServicesDep,
     key: IdempotencyKey,
-    body: Annotated[RotateSecret | None, Body(openapi_examples=ROTATE_EXAMPLES)] = None,
+    body: Annotated[RotateSecret, Body(openapi_examples=ROTATE_EXAMPLES)] = _USUAL,
 ) -> Response:
     """During the overlap every message carries both signatures, so that either secret verifies it. The new `secret` is
     shown by this answer alone; a second rotation within the overlap ends the oldest secret."""
-    wanted = body or RotateSecret()
     operation = "POST /v1/webhook-endpoints/{id}:rotate-secret"
-    content = [endpoint_id, wanted.model_dump(mode="json")]
+    content = [endpoint_id, body.model_dump(mode="json")]
     once = Once(principal.project_id, operation, key, content, services.settings.idempotency_hours)
 
     def rotated(session: Session) -> Answer:
         row = endpoints.get_endpoint(session, principal.project_id, endpoint_id, lock=True)
         endpoints.rotate_secret(
-            session, services.secret_box, row, overlap_hours=wanted.overlap_hours, kind=wanted.signature
+            session, services.secret_box, row, overlap_hours=body.overlap_hours, kind=body.signature
         )
         return Answer(200, as_json(shapes.endpoint(row)), {"ETag": _etag(row)})
 

@@ -13,6 +13,8 @@ from styleflow.webhooks.endpoints import MAX_CONCURRENCY
 PATTERNS = ["*", *sorted({f"{type.partition('.')[0]}.*" for type in TYPES} | TYPES)]
 """All that an endpoint can subscribe to."""
 ALL_TYPES = sorted(TYPES | ENDPOINT_TYPES)
+_ONE_TYPE = "|".join(ALL_TYPES).replace(".", r"\.")
+_TYPE_LIST = rf"^({_ONE_TYPE})(, ?({_ONE_TYPE}))*$"
 
 
 def _matching(pattern: str) -> str:
@@ -82,7 +84,7 @@ class RotateSecret(RequestBody):
     """For how long the secret from before signs too, and whether the kind of signature changes."""
 
     overlap_hours: Annotated[
-        float, Field(ge=0, le=168, description="0 ends the old secret at once, as after a leak.")
+        float, Field(strict=True, ge=0, le=168, description="0 ends the old secret at once, as after a leak.")
     ] = 24.0
     signature: SignatureKind | None = None
 
@@ -239,7 +241,10 @@ class EventQuery(RequestBody):
     types: Annotated[
         str | None,
         StringConstraints(max_length=512),
-        Field(description="Exact types, separated by commas. `job.progress` and `batch.progress` come only if named."),
+        Field(
+            description="Exact types, separated by commas. `job.progress` and `batch.progress` come only if named.",
+            json_schema_extra={"pattern": _TYPE_LIST},
+        ),
     ] = None
     limit: Annotated[int, Field(ge=1, description="At most 200; more is taken as 200.")] = 50
 
