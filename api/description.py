@@ -14,7 +14,7 @@ from api.examples import example_of
 from api.problems import MEDIA_TYPE
 from api.schemas.body import ResponseBody
 from api.schemas.webhook_events import BatchEvent, JobEvent, OtherEvent
-from styleflow.webhooks.announce import TYPES
+from styleflow.webhooks.announce import ENDPOINT_TYPES, TYPES
 
 _JSON = "application/json"
 _BODIES: Mapping[str, type[ResponseBody]] = {"job": JobEvent, "batch": BatchEvent}
@@ -74,7 +74,7 @@ def _description(app: FastAPI, public_url: str) -> dict[str, Any]:
 
 def _add_webhooks(router: APIRouter) -> None:
     """One operation for each type of event, of the body that it carries."""
-    for type in sorted(TYPES):
+    for type in sorted(TYPES | ENDPOINT_TYPES):
         router.add_api_route(
             type,
             _receiver(_BODIES.get(type.partition(".")[0], OtherEvent)),

@@ -1,4 +1,4 @@
-"""A job's events as server-sent events: what was missed, then what happens, until the end of the job.
+"""Events of a job or a batch as server-sent events: what was missed, then what happens, until its end.
 
 A stream holds a seat and one future. It has no thread and no database connection of its own: both are borrowed for the
 moment in which something happened. Who hangs up gives the seat back at once; whoever does not read loses the stream
@@ -45,33 +45,33 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """What a look at the job found."""
+class Look:
+    """What a look at the job or batch found."""
 
     events: Sequence[Told]
     latest: int
-    """Sequence of the job's last event, kept or not."""
+    """Sequence of its last event, kept or not."""
     settled: bool
     """Whether nothing will come after `latest`."""
 
 
-Read = Callable[[int], Batch | None]
-"""Events behind a sequence, in order; None when the job is gone."""
+Read = Callable[[int], Look | None]
+"""Events behind a sequence, in order; None when the job or batch is gone."""
 
 
-def frames(batch: Batch, seen: int) -> tuple[bytes, int]:
-    """The bytes that tell a batch, and the last sequence that is then known.
+def frames(look: Look, seen: int) -> tuple[bytes, int]:
+    """The bytes that tell what was found, and the last sequence that is then known.
 
-    Of a batch without events, whatever lies between `seen` and the latest is no longer kept.
+    Of a look without events, whatever lies between `seen` and the latest is no longer kept.
     """
     told: list[bytes] = []
-    for event in batch.events:
+    for event in look.events:
         told += _gap(seen, event.sequence)
         told += [] if event.data is None else [_frame(event.sequence, event.type, event.data)]
         seen = event.sequence
-    if not batch.events:
-        told += _gap(seen, batch.latest + 1)
-        seen = max(seen, batch.latest)
+    if not look.events:
+        told += _gap(seen, look.latest + 1)
+        seen = max(seen, look.latest)
     return b"".join(told), seen
 
 
@@ -124,7 +124,7 @@ class EventStream(Response):
     media_type = "text/event-stream"
 
     def __init__(
-        self, read: Read, *, room: WaitingRoom, seats: StreamSeats, project_id: str, job_id: str, seen: int
+        self, read: Read, *, room: WaitingRoom, seats: StreamSeats, project_id: str, subject_id: str, seen: int
     ) -> None:
         self.status_code = 200
         self.background = None
@@ -133,21 +133,21 @@ class EventStream(Response):
         self._room = room
         self._seats = seats
         self._project_id = project_id
-        self._job_id = job_id
+        self._subject_id = subject_id
         self._seen = seen
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 (its shape is ASGI's)
-        with self._seats.seat(self._project_id), self._room.watch(self._job_id) as changed:
+        with self._seats.seat(self._project_id), self._room.watch(self._subject_id) as changed:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             gone = asyncio.ensure_future(hung_up(receive))
             try:
                 async with asyncio.timeout(STREAM_SECONDS):
                     await self._tell(changed, gone, send)
             except TimeoutError:
-                _log.info("event_stream_ended", job_id=self._job_id, reason="its time is over")
+                _log.info("event_stream_ended", subject_id=self._subject_id, reason="its time is over")
             except (OperationalError, InterfaceError, PoolTimeout) as error:
                 # The reader comes back with the last id it saw, and misses nothing.
-                _log.warning("event_stream_ended", job_id=self._job_id, reason=type(error).__name__)
+                _log.warning("event_stream_ended", subject_id=self._subject_id, reason=type(error).__name__)
             finally:
                 gone.cancel()
             await _end(send)
@@ -156,15 +156,15 @@ class EventStream(Response):
         seen = self._seen
         while not (gone.done() or self._room.stopping):
             changed.clear()
-            batch = await run_in_threadpool(self._read, seen)
-            if batch is None:
+            look = await run_in_threadpool(self._read, seen)
+            if look is None:
                 return
-            told, seen = frames(batch, seen)
+            told, seen = frames(look, seen)
             if told:
                 await _send(send, told)
-            if seen < batch.latest:
+            if seen < look.latest:
                 continue
-            if batch.settled:
+            if look.settled:
                 return
             await _quiet(changed, gone, send)
 

@@ -23,6 +23,7 @@ _PREFIXES = {
     "endpoint": "whe",
     "callback_endpoint": "whe",
     "delivery": "dlv",
+    "replay": "rpl",
     "export": "exp",
     "project": "prj",
     "request": "",

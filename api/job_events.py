@@ -16,7 +16,7 @@ from api.answers import as_json
 from api.auth import JobsReader
 from api.dependencies import Services, ServicesDep, header_error
 from api.documented import SERVER_SENT_EVENT, WITH_KEY, problems
-from api.event_streams import Batch, EventStream, Told
+from api.event_streams import EventStream, Look, Told
 from styleflow.errors import Erased, NotFound
 from styleflow.jobs import queries
 from styleflow.jobs.state import TERMINAL, JobState
@@ -24,7 +24,7 @@ from styleflow.tables import JobRow
 from styleflow.webhook_tables import EventRow
 from styleflow.webhooks.queries import list_job_events
 
-BATCH_EVENTS = 100
+EVENTS_AT_ONCE = 100
 _SEQUENCE = re.compile(r"[0-9]{1,9}")
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -79,7 +79,7 @@ async def stream_job_events(
         room=services.waiting,
         seats=services.stream_seats,
         project_id=principal.project_id,
-        job_id=job_id,
+        subject_id=job_id,
         seen=seen,
     )
 
@@ -89,17 +89,18 @@ def _job(services: Services, project_id: str, job_id: str) -> JobRow:
         return queries.get_job(session, project_id, job_id)
 
 
-def _read(services: Services, project_id: str, job_id: str, seen: int) -> Batch | None:
+def _read(services: Services, project_id: str, job_id: str, seen: int) -> Look | None:
     with services.database.transaction() as session:
         try:
             job = queries.get_job(session, project_id, job_id)
         except (NotFound, Erased):
             return None
-        rows = list_job_events(session, job_id, after=seen, limit=BATCH_EVENTS)
+        rows = list_job_events(session, job_id, after=seen, limit=EVENTS_AT_ONCE)
     ended = JobState(job.state) in TERMINAL or any(row.terminal for row in rows)
-    return Batch(events=[_told(row) for row in rows], latest=job.event_sequence, settled=ended)
+    return Look(events=[told(row) for row in rows], latest=job.event_sequence, settled=ended)
 
 
-def _told(row: EventRow) -> Told:
+def told(row: EventRow) -> Told:
+    """The event as in the feed; without data where it is no longer told."""
     data = json.dumps(as_json(shapes.event(row)), separators=(",", ":"), ensure_ascii=False) if row.body else None
     return Told(row.sequence, row.type, data)

@@ -17,7 +17,9 @@ from starlette.routing import Route
 import styleflow
 from api import (
     artifacts,
+    batch_events,
     batches,
+    deliveries,
     events,
     evidence,
     evidence_lists,
@@ -62,6 +64,7 @@ ROUTERS = (
     reruns.router,
     job_events.router,
     batches.router,
+    batch_events.router,
     evidence.router,
     evidence_lists.router,
     artifacts.router,
@@ -71,6 +74,7 @@ ROUTERS = (
     upload_parts.router,
     upload_bodies.router,
     webhooks.router,
+    deliveries.router,
     events.router,
     models.router,
     policies.router,

@@ -13,7 +13,8 @@ from api.upload_rows import part_plan
 from styleflow.jobs.state import TERMINAL, JobState
 from styleflow.storage.bucket import PresignedPut
 from styleflow.tables import AttemptRow, JobRow, UploadRow
-from styleflow.webhook_tables import DeliveryAttemptRow, DeliveryRow, EventRow, WebhookEndpointRow
+from styleflow.webhook_tables import DeliveryAttemptRow, DeliveryRow, EventRow, ReplayRow, WebhookEndpointRow
+from styleflow.webhooks.health import failing
 
 RESULT_TRACKS = 16
 _SOURCE_MEMBERS = frozenset(job_bodies.JobSource.model_fields)
@@ -240,8 +241,18 @@ def endpoint(row: WebhookEndpointRow, secret: str | None = None) -> webhooks.End
         url=row.url,
         events=row.events,
         description=row.description,
+        signature=row.signature,
+        payload=row.payload,
+        version=row.version,
+        max_rps=row.max_rps,
+        max_concurrency=row.max_concurrency,
         state=row.state,
         disabled_reason=row.disabled_reason,
+        failing=failing(row),
+        failing_since=row.failing_since,
+        public_key=row.public_key,
+        previous_public_key=row.previous_public_key,
+        previous_secret_until=row.previous_secret_until,
         secret=secret,
         created_at=row.created_at,
     )
@@ -257,6 +268,7 @@ def delivery(
         event_type=event.type,
         job_id=event.job_id,
         redelivery_of=row.redelivery_of,
+        replay_id=row.replay_id,
         state=row.state,
         attempt=row.attempt,
         next_attempt_at=row.next_attempt_at if row.state == "pending" else None,
@@ -282,7 +294,25 @@ def event(row: EventRow) -> webhooks.Event:
         id=row.id,
         type=row.type,
         job_id=row.job_id,
+        subject_id=row.job_id or row.subject_id,
         sequence=row.sequence,
         created_at=row.created_at,
         event=json.loads(row.body),
+    )
+
+
+def replay(row: ReplayRow) -> webhooks.Replay:
+    return webhooks.Replay.model_validate(
+        {
+            "id": row.id,
+            "endpoint_id": row.endpoint_id,
+            "from": row.from_time,
+            "to": row.to_time,
+            "states": row.states,
+            "event_types": row.event_types,
+            "state": row.state,
+            "deliveries": row.deliveries,
+            "created_at": row.created_at,
+            "finished_at": row.finished_at,
+        }
     )

@@ -152,13 +152,13 @@ def _check_deadline(session: Session, body: CreateJob) -> None:
 
 
 def check_callback(session: Session, project_id: str, callback: Callback | None, pointer: str) -> None:
-    """Raises InvalidRequest unless it is an active endpoint of the project, or none."""
+    """Raises InvalidRequest unless it is an endpoint of the project that is not disabled, or none."""
     if callback is None:
         return
     row = session.get(WebhookEndpointRow, callback.endpoint_id)
     if row is None or row.project_id != project_id or row.deleted_at is not None:
         raise field_problem(pointer, "names no webhook endpoint of this project")
-    if row.state != "active":
+    if row.state == "disabled":
         raise field_problem(pointer, "names an endpoint that is disabled")
 
 

@@ -26,7 +26,10 @@ TICK_SECONDS = 0.25
 RECONNECT_SECONDS = (0.25, 0.5, 1.0, 2.0, 5.0)
 MAX_WAITING = 5_000
 
-_SEQUENCES = "select id, event_sequence from jobs where id = any(%s)"
+_SEQUENCES = (
+    "select id, event_sequence from jobs where id = any(%s)"
+    " union all select id, event_sequence from batches where id = any(%s)"
+)
 _SETTLED = "select id from jobs where id = any(%s) and (state = any(%s) or erased_at is not null)"
 
 _log = structlog.get_logger(__name__)
@@ -106,12 +109,13 @@ class WaitingRoom:
         with self._awaited.enter(job_id) as event:
             yield event
 
-    def watch(self, job_id: str) -> AbstractContextManager[asyncio.Event]:
-        """An event that is set at once when the job settles, and within two seconds when anything else happens to it.
+    def watch(self, subject_id: str) -> AbstractContextManager[asyncio.Event]:
+        """An event that is set at once when the job settles, and within two seconds when anything else happens to it,
+        or anything at all to the batch.
 
         It may be set for nothing. Enter before looking at the job, and clear it before each look.
         """
-        return self._watched.enter(job_id)
+        return self._watched.enter(subject_id)
 
     def _settled(self, job_ids: Sequence[str]) -> None:
         self._awaited.wake(job_ids)
@@ -152,9 +156,9 @@ class WaitingRoom:
             self._on_loop(self._settled, settled)
 
     def _look_for_events(self, connection: psycopg.Connection[tuple[object, ...]]) -> None:
-        """Wakes whoever watches a job that had an event since the last look, or that is gone."""
+        """Wakes whoever watches a job or batch that had an event since the last look, or that is gone."""
         watched = self._watched.jobs()
-        rows = connection.execute(_SEQUENCES, (watched,)).fetchall() if watched else []
+        rows = connection.execute(_SEQUENCES, (watched, watched)).fetchall() if watched else []
         found = {str(job_id): int(str(sequence)) for job_id, sequence in rows}
         changed = [job_id for job_id in watched if found.get(job_id, -1) != self._sequences.get(job_id)]
         self._sequences = {job_id: found.get(job_id, -1) for job_id in watched}

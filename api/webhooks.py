@@ -1,35 +1,40 @@
-"""Webhook endpoints and deliveries: who is told, what was sent, and sending it again."""
+"""Webhook endpoints: who is told, what about, and how it is signed. Deliveries are in deliveries.py."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Body, Header, Query, Request
 from fastapi.responses import Response
 from sqlalchemy.orm import Session
 
 from api import shapes
 from api.answers import Answer, Once, as_json, ok
 from api.auth import WebhooksManager
+from api.deliveries import sent
 from api.dependencies import JSON_ONLY, IdempotencyKey, Services, ServicesDep
 from api.documented import IDEMPOTENT, WITH_BODY, WITH_KEY, problems
 from api.pages import clamp_limit, link_header, page
 from api.schemas.webhooks import (
+    CHANGE_EXAMPLES,
     CREATE_EXAMPLES,
+    ROTATE_EXAMPLES,
     ChangeEndpoint,
     CreateEndpoint,
     Delivery,
-    DeliveryPage,
-    DeliveryQuery,
     Endpoint,
     EndpointPage,
     EndpointQuery,
+    RotateSecret,
 )
 from api.submission import check_address
-from styleflow.errors import NotFound
-from styleflow.webhook_tables import DeliveryRow
-from styleflow.webhooks import queries
+from styleflow.errors import NotFound, PreconditionFailed, PreconditionRequired
+from styleflow.webhook_tables import WebhookEndpointRow
+from styleflow.webhooks import endpoints
+
+_USUAL = RotateSecret()
+_TAGGED: dict[str, Any] = {"headers": {"ETag": {"description": "For `If-Match`.", "schema": {"type": "string"}}}}
 
 router = APIRouter(prefix="/v1", tags=["webhooks"], dependencies=[JSON_ONLY])
 
@@ -48,7 +53,8 @@ def create_endpoint(
     services: ServicesDep,
     key: IdempotencyKey,
 ) -> Response:
-    """The `secret` in this answer verifies every delivery; it is not shown again."""
+    """The `secret` in this answer verifies every delivery; it is not shown again. The endpoint is `pending`, and a
+    signed `webhook.ping` is on its way; with the first 2xx it is `active`, and gets what has happened meanwhile."""
     content = body.model_dump(mode="json", exclude_unset=True)
     once = Once(principal.project_id, "POST /v1/webhook-endpoints", key, content, services.settings.idempotency_hours)
     with services.database.transaction() as session:
@@ -60,23 +66,23 @@ def create_endpoint(
 def _created(services: Services, session: Session, project_id: str, body: CreateEndpoint) -> Answer:
     """Without the secret, because this is what an Idempotency-Key keeps, and secrets are kept encrypted only."""
     check_address(services, body.url, "/url")
-    row, _ = queries.create_endpoint(
-        session,
-        services.secret_box,
-        project_id=project_id,
-        url=body.url,
-        events=body.events,
-        description=body.description,
-    )
-    return Answer(201, as_json(shapes.endpoint(row)), {"Location": f"/v1/webhook-endpoints/{row.id}"})
+    new = endpoints.NewEndpoint(**body.model_dump())
+    row, _ = endpoints.create_endpoint(session, services.secret_box, project_id, new)
+    location = f"/v1/webhook-endpoints/{row.id}"
+    return Answer(201, as_json(shapes.endpoint(row)), {"Location": location, "ETag": _etag(row)})
+
+
+def _etag(row: WebhookEndpointRow) -> str:
+    return f'"{row.id}.{row.revision}"'
 
 
 def _secret(services: Services, session: Session, project_id: str, endpoint_id: str) -> str | None:
+    """What receivers verify with, if it is to be shown: of an ed25519 key they hold the public half only."""
     try:
-        row = queries.get_endpoint(session, project_id, endpoint_id)
+        row = endpoints.get_endpoint(session, project_id, endpoint_id)
     except NotFound:  # a repeated request, and the endpoint was deleted in between
         return None
-    return services.secret_box.open(row.secret_encrypted)
+    return services.secret_box.open(row.secret_encrypted) if row.signature == "hmac" else None
 
 
 @router.get(
@@ -94,7 +100,7 @@ def list_endpoints(
     bound = {"list": "endpoints", "of": principal.project_id}
     after = services.cursors.open(query.cursor, bound, now)[0] if query.cursor else None
     with services.database.transaction() as session:
-        rows = queries.list_endpoints(session, principal.project_id, limit=limit + 1, after=after)
+        rows = endpoints.list_endpoints(session, principal.project_id, limit=limit + 1, after=after)
     cursor = services.cursors.seal([rows[limit - 1].id], bound, now) if len(rows) > limit else None
     body = EndpointPage.model_construct(**page([shapes.endpoint(row) for row in rows[:limit]], cursor))
     return ok(body, link_header(request.url.path, request.query_params.multi_items(), cursor))
@@ -105,12 +111,13 @@ def list_endpoints(
     operation_id="getWebhookEndpoint",
     summary="Look at an endpoint",
     response_model=Endpoint,
-    responses=problems(*WITH_KEY, "not_found"),
+    responses={**problems(*WITH_KEY, "not_found"), 200: _TAGGED},
 )
 def read_endpoint(endpoint_id: str, principal: WebhooksManager, services: ServicesDep) -> Response:
-    """Without its secret."""
+    """Without its secret. The `ETag` is what `PATCH` wants in `If-Match`."""
     with services.database.transaction() as session:
-        return ok(shapes.endpoint(queries.get_endpoint(session, principal.project_id, endpoint_id)))
+        row = endpoints.get_endpoint(session, principal.project_id, endpoint_id)
+        return ok(shapes.endpoint(row), {"ETag": _etag(row)})
 
 
 @router.patch(
@@ -118,25 +125,43 @@ def read_endpoint(endpoint_id: str, principal: WebhooksManager, services: Servic
     operation_id="changeWebhookEndpoint",
     summary="Change an endpoint, or switch it on or off",
     response_model=Endpoint,
-    responses=problems(*WITH_KEY, *WITH_BODY, "not_found", "source_not_allowed"),
+    responses={
+        **problems(
+            *WITH_KEY, *WITH_BODY, "not_found", "source_not_allowed", "precondition_failed", "precondition_required"
+        ),
+        200: _TAGGED,
+    },
 )
 def change_endpoint(
-    endpoint_id: str, body: ChangeEndpoint, principal: WebhooksManager, services: ServicesDep
+    endpoint_id: str,
+    body: Annotated[ChangeEndpoint, Body(openapi_examples=CHANGE_EXAMPLES)],
+    principal: WebhooksManager,
+    services: ServicesDep,
+    if_match: Annotated[str | None, Header(description="The `ETag` of the endpoint that you saw.")] = None,
 ) -> Response:
-    """What is left out stays as it is."""
-    if body.url is not None:
-        check_address(services, body.url, "/url")
+    """What is left out stays as it is. `If-Match` is required, so that two changes do not undo each other."""
     with services.database.transaction() as session:
-        row = queries.update_endpoint(
-            session,
-            principal.project_id,
-            endpoint_id,
-            url=body.url,
-            events=body.events,
-            description=body.description,
-            active=None if body.state is None else body.state == "active",
-        )
-        return ok(shapes.endpoint(row))
+        row = endpoints.get_endpoint(session, principal.project_id, endpoint_id, lock=True)
+        _check_unchanged(if_match, row)
+        if body.url is not None:
+            check_address(services, body.url, "/url")
+        endpoints.update_endpoint(session, row, _changes(body))
+        return ok(shapes.endpoint(row), {"ETag": _etag(row)})
+
+
+def _check_unchanged(if_match: str | None, row: WebhookEndpointRow) -> None:
+    """Raises PreconditionRequired without `If-Match`, PreconditionFailed when none of its tags is the row's."""
+    if if_match is None or not if_match.strip():
+        raise PreconditionRequired("Send the endpoint's ETag in If-Match.")
+    tags = [tag.strip() for tag in if_match.split(",")]
+    if "*" not in tags and _etag(row) not in tags:  # a weak tag never matches (RFC 9110, section 13.1.1)
+        raise PreconditionFailed("The endpoint was changed since you read it; read it again.")
+
+
+def _changes(body: ChangeEndpoint) -> dict[str, Any]:
+    """Columns and their new values. Only `max_rps` can be null, which takes the limit away."""
+    given = body.model_dump(exclude_unset=True)
+    return {name: value for name, value in given.items() if value is not None or name == "max_rps"}
 
 
 @router.delete(
@@ -149,7 +174,7 @@ def change_endpoint(
 def delete_endpoint(endpoint_id: str, principal: WebhooksManager, services: ServicesDep) -> Response:
     """What was on its way to it is not sent any more."""
     with services.database.transaction() as session:
-        queries.delete_endpoint(session, principal.project_id, endpoint_id)
+        endpoints.delete_endpoint(session, principal.project_id, endpoint_id)
     return Response(status_code=204)
 
 
@@ -165,79 +190,58 @@ def ping_endpoint(endpoint_id: str, principal: WebhooksManager, services: Servic
     """`webhook.ping`, to this endpoint alone, whatever it subscribed to."""
     operation = "POST /v1/webhook-endpoints/{id}:ping"
     once = Once(principal.project_id, operation, key, [endpoint_id], services.settings.idempotency_hours)
+
+    def pinged(session: Session) -> Answer:
+        row = endpoints.get_endpoint(session, principal.project_id, endpoint_id, lock=True)
+        return sent(session, principal.project_id, endpoints.ping(session, row))
+
     with services.database.transaction() as session:
-        return once.answer(
-            session,
-            lambda: _sent(session, principal.project_id, queries.ping(session, principal.project_id, endpoint_id)),
-        ).response()
-
-
-def _sent(session: Session, project_id: str, delivery: DeliveryRow) -> Answer:
-    row, event, attempts = queries.get_delivery(session, project_id, delivery.id)
-    return Answer(202, as_json(shapes.delivery(row, event, attempts)), {"Location": f"/v1/deliveries/{row.id}"})
-
-
-@router.get(
-    "/webhook-endpoints/{endpoint_id}/deliveries",
-    operation_id="listDeliveries",
-    summary="List what was sent to an endpoint, newest first",
-    response_model=DeliveryPage,
-    responses=problems(*WITH_KEY, "not_found", "invalid_request", "cursor_mismatch"),
-)
-def list_deliveries(
-    request: Request,
-    endpoint_id: str,
-    query: Annotated[DeliveryQuery, Query()],
-    principal: WebhooksManager,
-    services: ServicesDep,
-) -> Response:
-    """Without the single attempts; those are with each delivery."""
-    now, limit = datetime.now(UTC).timestamp(), clamp_limit(query.limit)
-    bound = {**query.model_dump(mode="json", exclude={"limit", "cursor"}), "list": "deliveries", "of": endpoint_id}
-    after = services.cursors.open(query.cursor, bound, now)[0] if query.cursor else None
-    with services.database.transaction() as session:
-        queries.get_endpoint(session, principal.project_id, endpoint_id)
-        rows = queries.list_deliveries(
-            session,
-            principal.project_id,
-            endpoint_id,
-            state=query.state,
-            event_type=query.event_type,
-            limit=limit + 1,
-            after=after,
-        )
-    cursor = services.cursors.seal([rows[limit - 1][0].id], bound, now) if len(rows) > limit else None
-    body = DeliveryPage.model_construct(**page([shapes.delivery(row, event) for row, event in rows[:limit]], cursor))
-    return ok(body, link_header(request.url.path, request.query_params.multi_items(), cursor))
-
-
-@router.get(
-    "/deliveries/{delivery_id}",
-    operation_id="getDelivery",
-    summary="Look at one delivery and its attempts",
-    response_model=Delivery,
-    responses=problems(*WITH_KEY, "not_found"),
-)
-def read_delivery(delivery_id: str, principal: WebhooksManager, services: ServicesDep) -> Response:
-    """Every request with its status, latency and the start of the answer, or the class of the failure."""
-    with services.database.transaction() as session:
-        return ok(shapes.delivery(*queries.get_delivery(session, principal.project_id, delivery_id)))
+        return once.answer(session, lambda: pinged(session)).response()
 
 
 @router.post(
-    "/deliveries/{delivery_id}:redeliver",
-    operation_id="redeliver",
-    summary="Send an event again",
-    status_code=202,
-    response_model=Delivery,
-    responses=problems(*WITH_KEY, *IDEMPOTENT, "not_found", "not_retryable"),
+    "/webhook-endpoints/{endpoint_id}:enable",
+    operation_id="enableWebhookEndpoint",
+    summary="Switch a disabled endpoint on again",
+    response_model=Endpoint,
+    responses={**problems(*WITH_KEY, "not_found"), 200: _TAGGED},
 )
-def redeliver(delivery_id: str, principal: WebhooksManager, services: ServicesDep, key: IdempotencyKey) -> Response:
-    """A new delivery of the same event: same `webhook-id`, same bytes, a fresh signature."""
-    operation = "POST /v1/deliveries/{id}:redeliver"
-    once = Once(principal.project_id, operation, key, [delivery_id], services.settings.idempotency_hours)
+def enable_endpoint(endpoint_id: str, principal: WebhooksManager, services: ServicesDep) -> Response:
+    """It is `pending` until it answers a ping, and then gets what has waited for it. An active one stays as it is."""
     with services.database.transaction() as session:
-        return once.answer(
-            session,
-            lambda: _sent(session, principal.project_id, queries.redeliver(session, principal.project_id, delivery_id)),
-        ).response()
+        row = endpoints.get_endpoint(session, principal.project_id, endpoint_id, lock=True)
+        endpoints.enable(session, row)
+        return ok(shapes.endpoint(row), {"ETag": _etag(row)})
+
+
+@router.post(
+    "/webhook-endpoints/{endpoint_id}:rotate-secret",
+    operation_id="rotateWebhookSecret",
+    summary="Give an endpoint a new secret",
+    response_model=Endpoint,
+    responses={**problems(*WITH_KEY, *WITH_BODY, *IDEMPOTENT, "not_found"), 200: _TAGGED},
+)
+def rotate_secret(
+    endpoint_id: str,
+    principal: WebhooksManager,
+    services: ServicesDep,
+    key: IdempotencyKey,
+    body: Annotated[RotateSecret, Body(openapi_examples=ROTATE_EXAMPLES)] = _USUAL,
+) -> Response:
+    """During the overlap every message carries both signatures, so that either secret verifies it. The new `secret` is
+    shown by this answer alone; a second rotation within the overlap ends the oldest secret."""
+    operation = "POST /v1/webhook-endpoints/{id}:rotate-secret"
+    content = [endpoint_id, body.model_dump(mode="json")]
+    once = Once(principal.project_id, operation, key, content, services.settings.idempotency_hours)
+
+    def rotated(session: Session) -> Answer:
+        row = endpoints.get_endpoint(session, principal.project_id, endpoint_id, lock=True)
+        endpoints.rotate_secret(
+            session, services.secret_box, row, overlap_hours=body.overlap_hours, kind=body.signature
+        )
+        return Answer(200, as_json(shapes.endpoint(row)), {"ETag": _etag(row)})
+
+    with services.database.transaction() as session:
+        answer = once.answer(session, lambda: rotated(session))
+        secret = _secret(services, session, principal.project_id, endpoint_id)
+    return Answer(answer.status, {**answer.body, "secret": secret}, answer.headers).response()

@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     # webhooks
     webhook_timeout_seconds: float = 15.0
     webhook_concurrency: int = 8
+    webhook_disable_days: float = Field(default=5.0, gt=0)
 
     # retention
     source_hours: float = 24.0

@@ -1,8 +1,8 @@
 """`python -m worker.duties`: the light worker. Recurring duties, on PostgreSQL's clock, without torch.
 
 One process at a time is in charge of dispatch and rescue, one of feeding batches, and one of retention (advisory
-locks), so they go on when Redis is down. Webhook deliveries, the expansion of batches and exports are claimed row by
-row and run in every light worker.
+locks), so they go on when Redis is down. Webhook deliveries, replays, the expansion of batches and exports are claimed
+row by row and run in every light worker.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from styleflow.logging import configure_logging
 from styleflow.policies.relabeling import relabel_once
 from styleflow.settings import Settings
 from styleflow.storage.bucket import Bucket
-from styleflow.webhooks import delivery
+from styleflow.webhooks import delivery, health, replay
 from worker.installation import batch_shelves, egress, export_bucket, own_bucket
 
 log = structlog.get_logger(__name__)
@@ -237,6 +237,23 @@ def deliver(settings: Settings, database: Database, stopping: threading.Event) -
                 stopping.wait(1.0)
 
 
+def look_after_endpoints(settings: Settings, database: Database, stopping: threading.Event) -> None:
+    """Replays, and switching off what answers nothing any more: row by row, in a thread that no delivery waits for."""
+
+    def switched_off() -> int:
+        with database.transaction() as session:
+            return health.switch_off_silent(session, settings.webhook_disable_days)
+
+    duties = [
+        Duty("replays", 1.0, lambda: replay.replay_once(database)),
+        Duty("silent endpoints", 60.0, switched_off),
+    ]
+    while not stopping.is_set():
+        worked = [duty.tick() for duty in duties]
+        if not any(worked):
+            stopping.wait(0.5)
+
+
 def _locked(connection: psycopg.Connection[tuple[object, ...]], lock: int) -> bool:
     row = connection.execute("select pg_try_advisory_lock(%s)", (lock,)).fetchone()
     return bool(row and row[0])
@@ -284,9 +301,10 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     database = Database(
-        settings.database_url, pool_size=7 + settings.webhook_concurrency, application="styleflow-duties"
+        settings.database_url, pool_size=8 + settings.webhook_concurrency, application="styleflow-duties"
     )
-    code = run_until_stopped([lead, feed, expand, export, keep_house, deliver], settings, database, stopping)
+    loops = [lead, feed, expand, export, keep_house, deliver, look_after_endpoints]
+    code = run_until_stopped(loops, settings, database, stopping)
     database.close()
     return code
 

@@ -40,6 +40,7 @@ class JobEventData(ResponseBody):
     finished_at: Timestamp | None
     tags: dict[str, Any]
     truncated: Annotated[bool, Field(description="The tags were left out for their length.")] = False
+    progress: Annotated[dict[str, Any] | None, Field(description="With `job.progress` only.")] = None
 
 
 class JobEvent(ResponseBody):

@@ -13,6 +13,7 @@ from styleflow.batches.state import FEEDING, TERMINAL, BatchState, going_on
 from styleflow.errors import NotRetryable
 from styleflow.jobs.state import JobState
 from styleflow.jobs.transitions import clock
+from styleflow.webhooks.announce import BATCH_PROGRESS, announce_batch
 
 
 def pause(session: Session, project_id: str, batch_id: str) -> BatchRow:
@@ -20,8 +21,7 @@ def pause(session: Session, project_id: str, batch_id: str) -> BatchRow:
     batch = get_batch(session, project_id, batch_id, lock=True)
     if batch.state not in FEEDING | {BatchState.PAUSED}:
         raise NotRetryable("Only a batch that is going on can be paused.")
-    batch.state = BatchState.PAUSED
-    return batch
+    return _moved(session, batch, BatchState.PAUSED)
 
 
 def resume(session: Session, project_id: str, batch_id: str) -> BatchRow:
@@ -29,16 +29,13 @@ def resume(session: Session, project_id: str, batch_id: str) -> BatchRow:
     batch = get_batch(session, project_id, batch_id, lock=True)
     if batch.state not in FEEDING | {BatchState.PAUSED}:
         raise NotRetryable("Only a paused batch can be resumed.")
-    batch.state = going_on(expanded=batch.expanded_at is not None)
-    return batch
+    return _moved(session, batch, going_on(expanded=batch.expanded_at is not None))
 
 
 def cancel(session: Session, project_id: str, batch_id: str) -> BatchRow:
     """What waits is canceled soon, what runs at its next clip; a finished batch is left as it is. Raises NotFound."""
     batch = get_batch(session, project_id, batch_id, lock=True)
-    if batch.state not in TERMINAL:
-        batch.state = BatchState.CANCELING
-    return batch
+    return batch if batch.state in TERMINAL else _moved(session, batch, BatchState.CANCELING)
 
 
 def retry_failed(session: Session, project_id: str, batch_id: str) -> BatchRow:
@@ -51,6 +48,14 @@ def retry_failed(session: Session, project_id: str, batch_id: str) -> BatchRow:
         raise NotRetryable("No job of this batch has failed.")
     batch.retry_requested_at = clock(session)
     if batch.state in TERMINAL:
-        batch.state = BatchState.RUNNING
         batch.finished_at = None
+        return _moved(session, batch, BatchState.RUNNING)
+    return batch
+
+
+def _moved(session: Session, batch: BatchRow, state: BatchState) -> BatchRow:
+    """The locked batch in that state, which is told where it is another."""
+    if batch.state != state:
+        batch.state = state
+        announce_batch(session, batch, counts(session, batch.id), BATCH_PROGRESS)
     return batch

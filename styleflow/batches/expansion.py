@@ -16,13 +16,16 @@ from typing import Any
 
 import structlog
 from sqlalchemy import text
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
+from styleflow.batch_tables import BatchRow
 from styleflow.batches.listing import Checkpoint, Entry, Shelves, entries
 from styleflow.batches.state import EXPANDABLE
 from styleflow.batches.store import keep_items
 from styleflow.database import Database
 from styleflow.errors import LeaseLost, RequestError, SourceError, StorageUnavailable, StyleFlowError
+from styleflow.jobs.batch_counts import counts_of
+from styleflow.webhooks.announce import BATCH_PROGRESS, announce_batch
 
 CHUNK = 5000
 TURN_SECONDS = 5.0
@@ -97,7 +100,7 @@ class Expander:
             raise
         except (SourceError, RequestError) as error:
             _log.info("expansion_refused", batch=held.batch_id, code=error.code)
-            self._write(_COMPLETE, held, error=json.dumps(_value(error)))
+            self._complete(held, error=json.dumps(_value(error)))
         return 1
 
     def _expand(self, held: Held) -> None:
@@ -108,7 +111,7 @@ class Expander:
                 if time.monotonic() >= turn_ends:
                     self._write(_LEAVE, held, seconds=0.0)
                     return
-        self._write(_COMPLETE, held, error=None)
+        self._complete(held, error=None)
 
     def _claim(self) -> Held | None:
         with self.database.transaction() as session:
@@ -125,6 +128,16 @@ class Expander:
             checkpoint = json.dumps(chunk[-1].checkpoint)
             _guarded(session, _ADVANCE, held, checkpoint=checkpoint, seconds=self.lease_seconds)
             keep_items(session, held.batch_id, [entry.placed for entry in chunk if entry.placed is not None])
+
+    def _complete(self, held: Held, error: str | None) -> None:
+        with self.database.transaction() as session:
+            try:
+                _guarded(session, _COMPLETE, held, error=error)
+            except LeaseLost:
+                _log.info("expansion_given_up", batch=held.batch_id)
+                return
+            batch = session.get_one(BatchRow, held.batch_id, options=[defer(BatchRow.source)])
+            announce_batch(session, batch, counts_of(session, [batch.id])[batch.id], BATCH_PROGRESS)
 
     def _write(self, statement: Any, held: Held, **values: Any) -> None:
         with self.database.transaction() as session:

@@ -16,6 +16,7 @@ from styleflow.ids import new_id
 from styleflow.jobs.batch_counts import INVALID, LISTED, counts_of
 from styleflow.jobs.state import JobState
 from styleflow.jobs.transitions import clock
+from styleflow.webhooks.announce import BATCH_PROGRESS, announce_batch
 
 ITEM_STATES = (LISTED, INVALID, *JobState)
 """Where an item stands: where its job does, once it has one."""
@@ -73,6 +74,7 @@ def create(session: Session, new: NewBatch) -> BatchRow:
     )
     session.add(batch)
     session.flush()
+    announce_batch(session, batch, counts(session, batch.id), BATCH_PROGRESS)
     return batch
 
 

@@ -29,7 +29,7 @@ from styleflow.jobs.batch_counts import LISTED, add_counts, counts_of, spent_sec
 from styleflow.jobs.state import JobEvent, JobState
 from styleflow.jobs.transitions import clock, finish
 from styleflow.tables import JobRow
-from styleflow.webhooks.announce import announce_batch
+from styleflow.webhooks.announce import BATCH_PROGRESS, announce_batch
 
 ITEMS_AT_ONCE = 5000
 JOBS_AT_ONCE = 100
@@ -53,6 +53,8 @@ def tend_once(database: Database) -> int:
     for row in rows:
         if moment - row.drain_at >= timedelta(seconds=SAMPLE_SECONDS):
             _sample(database, row, settled(counts[row.id]), moment)
+            if settled(counts[row.id]) != row.drain_settled or row.state == BatchState.EXPANDING:
+                _tell_progress(database, row.id)
     return done
 
 
@@ -89,7 +91,7 @@ def _tend(database: Database, batch_id: str) -> bool:
             case Step.RETRY:
                 return _try_again(session, batch)
             case Step.STOP:
-                return _stop(batch, found)
+                return _stop(session, batch, found)
             case Step.CLOSE:
                 return _close(session, batch, found)
             case Step.NOTHING:
@@ -151,12 +153,13 @@ def _try_again(session: Session, batch: BatchRow) -> bool:
     return True
 
 
-def _stop(batch: BatchRow, found: Standing) -> bool:
+def _stop(session: Session, batch: BatchRow, found: Standing) -> bool:
     reason = stop_reason(found)
     if reason is None:
         return False
     batch.state = BatchState.CANCELING
     batch.error = {"code": reason, "message": _told(reason, found)}
+    announce_batch(session, batch, found.counts, BATCH_PROGRESS)
     return True
 
 
@@ -186,3 +189,16 @@ def _sample(database: Database, seen: BatchRow, now_settled: int, moment: dateti
             .values(drain_settled=now_settled, drain_rate=rate, drain_at=moment)
             .execution_options(synchronize_session=False)
         )
+
+
+def _tell_progress(database: Database, batch_id: str) -> None:
+    """Once for each sample in which something moved; a batch that is held elsewhere is told of the next time."""
+    with database.transaction() as session:
+        batch = session.scalars(
+            select(BatchRow)
+            .where(BatchRow.id == batch_id, BatchRow.finished_at.is_(None))
+            .options(defer(BatchRow.source))
+            .with_for_update(skip_locked=True, key_share=True)
+        ).one_or_none()
+        if batch is not None:
+            announce_batch(session, batch, counts_of(session, [batch_id])[batch_id], BATCH_PROGRESS)

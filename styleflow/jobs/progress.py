@@ -21,6 +21,7 @@ from styleflow.jobs.state import TERMINAL, JobEvent, JobState, after_failure, af
 from styleflow.jobs.transitions import clock, finish, lock_held, requeue, standing
 from styleflow.report import VideoReport
 from styleflow.tables import JobRow
+from styleflow.webhooks.announce import announce_progress
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Beat:
 def heartbeat(
     session: Session, claim_id: str, token: int, lease_seconds: float, progress: dict[str, Any] | None = None
 ) -> Beat:
-    """Renew the lease of job `claim_id`, and store `progress` unless it is None. Raises LeaseLost."""
+    """Renew the lease of job `claim_id`, store `progress` unless it is None, and tell who asked. Raises LeaseLost."""
     values: dict[Any, Any] = {JobRow.lease_expires_at: func.now() + timedelta(seconds=lease_seconds)}
     if progress is not None:
         values[JobRow.progress] = progress
@@ -43,12 +44,18 @@ def heartbeat(
         update(JobRow)
         .where(JobRow.id == claim_id, JobRow.lease_token == token, JobRow.state == JobState.RUNNING)
         .values(values)
-        .returning(JobRow.cancel_requested_at.is_not(None), func.coalesce(JobRow.deadline <= func.now(), False))
+        .returning(
+            JobRow.project_id,
+            JobRow.cancel_requested_at.is_not(None),
+            func.coalesce(JobRow.deadline <= func.now(), False),
+        )
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if row is None:
         raise LeaseLost
-    cancel_requested, deadline_passed = row
+    project_id, cancel_requested, deadline_passed = row
+    if progress:
+        announce_progress(session, project_id, claim_id)
     return Beat(cancel_requested=cancel_requested, deadline_passed=deadline_passed)
 
 

@@ -134,7 +134,7 @@ def ring(session: Session, job: JobRow) -> None:
 
 def _ring() -> Insert:
     """Made once, and without its rows, so that it is compiled once: every submission executes it."""
-    fresh = insert(cast(Table, OutboxRow.__table__))
+    fresh = insert(cast("Table", OutboxRow.__table__))
     return fresh.on_conflict_do_update(
         index_elements=["job_id"],
         set_={"lane": fresh.excluded.lane, "run_at": fresh.excluded.run_at, "published_at": None, "aged": False},

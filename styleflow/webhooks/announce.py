@@ -1,4 +1,7 @@
-"""An event of a job, a batch or an export, and its deliveries, written in the transaction that changes it."""
+"""An event of a job, a batch or anything else, and its deliveries, written in the transaction that changes it.
+
+Endpoints that are pending are written to as well: what waits for them is sent once they are active.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.orm import Session
 
 from styleflow.batch_tables import BatchRow
@@ -18,10 +21,19 @@ from styleflow.tables import JobRow
 from styleflow.webhook_tables import DeliveryRow, EventRow, WebhookEndpointRow
 
 TERMINAL_TYPES = frozenset({"job.succeeded", "job.failed", "job.canceled", "job.expired"})
-JOB_TYPES = TERMINAL_TYPES | {"job.queued", "job.running"}
+JOB_PROGRESS, BATCH_PROGRESS = "job.progress", "batch.progress"
+JOB_TYPES = TERMINAL_TYPES | {"job.queued", "job.running", JOB_PROGRESS}
 BATCH_COMPLETED = "batch.completed"
 EXPORT_TYPES = frozenset({"export.ready", "export.failed"})
-TYPES = JOB_TYPES | {BATCH_COMPLETED} | EXPORT_TYPES
+TYPES = JOB_TYPES | {BATCH_COMPLETED, BATCH_PROGRESS} | EXPORT_TYPES
+"""All that an endpoint can subscribe to."""
+OPT_IN_TYPES = frozenset({JOB_PROGRESS, BATCH_PROGRESS})
+"""Told only to who names them: no pattern covers them, and the feed leaves them out."""
+ENDPOINT_DISABLED, ENDPOINT_FAILING = "webhook.endpoint_disabled", "webhook.endpoint_failing"
+ENDPOINT_TYPES = frozenset({"webhook.ping", ENDPOINT_DISABLED, ENDPOINT_FAILING})
+"""Sent whatever an endpoint subscribed to."""
+PROGRESS_SECONDS = 10.0
+"""At least between two `job.progress` of one job."""
 MAX_BODY_BYTES = 8192
 _MAX_ERROR_CHARACTERS = 500
 
@@ -44,26 +56,90 @@ def announce_all(session: Session, jobs: Sequence[JobRow], type: str) -> list[Ev
         job.event_sequence += 1
         body = event_body(job, type, moment)
         events.append(_event(job.project_id, job.id, type, job.event_sequence, body, moment))
-    endpoints = _active_endpoints(session, jobs[0].project_id)
+    endpoints = _listening_endpoints(session, jobs[0].project_id)
     callbacks = [job.callback_endpoint_id if type in TERMINAL_TYPES else None for job in jobs]
     _send(session, events, callbacks, endpoints)
     return events
 
 
-def announce_batch(session: Session, batch: BatchRow, counts: Mapping[str, int]) -> EventRow:
-    """Write `batch.completed` and its deliveries. The caller holds the batch's row lock."""
+def announce_progress(session: Session, project_id: str, job_id: str) -> EventRow | None:
+    """Write `job.progress` where an endpoint asked for it by name and the last is ten seconds old. The caller holds the
+    job's row lock. None where there is nothing to tell, which costs one statement.
+    """
+    asked = exists().where(_listening(project_id), WebhookEndpointRow.events.contains([JOB_PROGRESS]))
+    recent = exists().where(
+        EventRow.job_id == job_id,
+        EventRow.type == JOB_PROGRESS,
+        EventRow.created_at > func.now() - func.make_interval(0, 0, 0, 0, 0, 0, PROGRESS_SECONDS),
+    )
+    if not session.scalar(select(and_(asked, ~recent))):
+        return None
+    return announce(session, session.get_one(JobRow, job_id, populate_existing=True), JOB_PROGRESS)
+
+
+def announce_batch(
+    session: Session, batch: BatchRow, counts: Mapping[str, int], type: str = BATCH_COMPLETED
+) -> EventRow:
+    """Write `batch.completed` or `batch.progress` and its deliveries. The caller holds the batch's row lock."""
     batch.event_sequence += 1
+    return announce_about(
+        session,
+        project_id=batch.project_id,
+        subject_id=batch.id,
+        type=type,
+        data=batch_data(batch, counts),
+        sequence=batch.event_sequence,
+        callback_endpoint_id=batch.template.get("callback_endpoint_id") if type == BATCH_COMPLETED else None,
+    )
+
+
+def announce_about(
+    session: Session,
+    *,
+    project_id: str,
+    subject_id: str,
+    type: str,
+    data: Mapping[str, Any],
+    sequence: int = 1,
+    callback_endpoint_id: str | None = None,
+) -> EventRow:
+    """Write an event about anything of the project that is no job, and its deliveries.
+
+    `data` is JSON values without crops or presigned addresses, under 8 KB in all, or ValueError; by convention it names
+    the subject (`…_id`), has `links`, and repeats `sequence`, which grows with each event of the subject.
+    """
     moment = transaction_time(session)
-    body = batch_body(batch, counts, moment)
-    event = _event(batch.project_id, None, BATCH_COMPLETED, batch.event_sequence, body, moment)
-    callback = batch.template.get("callback_endpoint_id")
-    _send(session, [event], [callback], _active_endpoints(session, batch.project_id))
+    body = _json({"type": type, "timestamp": _timestamp(moment), "data": dict(data)})
+    if len(body.encode()) >= MAX_BODY_BYTES:
+        raise ValueError(f"the body of {type} is too long to be sent")
+    event = _event(project_id, None, type, sequence, body, moment, subject_id)
+    _send(session, [event], [callback_endpoint_id], _listening_endpoints(session, project_id))
     return event
 
 
-def batch_body(batch: BatchRow, counts: Mapping[str, int], moment: datetime) -> str:
-    """The JSON text of `batch.completed`: how the batch ended, and how many of its items did how."""
+def announce_endpoint(session: Session, endpoint: WebhookEndpointRow, type: str, *, reason: str) -> EventRow:
+    """Tell every other endpoint of the project, whatever it subscribed to, that something is wrong with this one.
+
+    Without its address: that may hold what the others are not to know.
+    """
+    moment = transaction_time(session)
     data = {
+        "endpoint_id": endpoint.id,
+        "state": endpoint.state,
+        "reason": reason,
+        "sequence": endpoint.revision,
+        "links": {"self": f"/v1/webhook-endpoints/{endpoint.id}"},
+    }
+    body = _json({"type": type, "timestamp": _timestamp(moment), "data": data})
+    event = _event(endpoint.project_id, None, type, endpoint.revision, body, moment, endpoint.id)
+    others = [(one, ["*"]) for one, _ in _listening_endpoints(session, endpoint.project_id) if one != endpoint.id]
+    _send(session, [event], [None], others)
+    return event
+
+
+def batch_data(batch: BatchRow, counts: Mapping[str, int]) -> dict[str, Any]:
+    """What an event of a batch carries: where the batch stands, and how many of its items stand where."""
+    return {
         "batch_id": batch.id,
         "name": batch.name,
         "state": batch.state,
@@ -73,21 +149,22 @@ def batch_body(batch: BatchRow, counts: Mapping[str, int], moment: datetime) -> 
         "links": {"self": f"/v1/batches/{batch.id}", "errors": f"/v1/batches/{batch.id}/errors"},
         "finished_at": None if batch.finished_at is None else _timestamp(batch.finished_at),
     }
-    return _json({"type": BATCH_COMPLETED, "timestamp": _timestamp(moment), "data": data})
 
 
 def announce_export(session: Session, export: ExportRow) -> EventRow:
     """Write `export.ready` or `export.failed` and its deliveries. The caller holds the export's row lock."""
-    type = "export.ready" if export.state == "succeeded" else "export.failed"
-    moment = transaction_time(session)
-    event = _event(export.project_id, None, type, 1, export_body(export, type, moment), moment)
-    _send(session, [event], [None], _active_endpoints(session, export.project_id))
-    return event
+    return announce_about(
+        session,
+        project_id=export.project_id,
+        subject_id=export.id,
+        type="export.ready" if export.state == "succeeded" else "export.failed",
+        data=export_data(export),
+    )
 
 
-def export_body(export: ExportRow, type: str, moment: datetime) -> str:
-    """The JSON text of an export's end. No address of its files: whoever is to read them has a key."""
-    data = {
+def export_data(export: ExportRow) -> dict[str, Any]:
+    """How an export ended. No address of its files: whoever is to read them has a key."""
+    return {
         "export_id": export.id,
         "state": export.state,
         "rows": export.rows,
@@ -99,11 +176,15 @@ def export_body(export: ExportRow, type: str, moment: datetime) -> str:
         "finished_at": None if export.finished_at is None else _timestamp(export.finished_at),
         "expires_at": _timestamp(export.expires_at),
     }
-    return _json({"type": type, "timestamp": _timestamp(moment), "data": data})
 
 
 def wants(patterns: Iterable[str], type: str) -> bool:
-    """Whether one of `*`, a family such as `job.*`, or an exact name covers the event type."""
+    """Whether one of `*`, a family such as `job.*`, or an exact name covers the event type.
+
+    Progress has to be asked for by its name.
+    """
+    if type in OPT_IN_TYPES:
+        return type in patterns
     family = type.split(".", 1)[0]
     return any(pattern in ("*", f"{family}.*", type) for pattern in patterns)
 
@@ -134,6 +215,7 @@ def _data(job: JobRow, type: str) -> dict[str, Any]:
         "links": {"self": self_link, "result": f"{self_link}/result" if type == "job.succeeded" else None},
         "finished_at": None if job.finished_at is None else _timestamp(job.finished_at),
         "tags": job.tags,
+        **({"progress": job.progress} if type == JOB_PROGRESS else {}),
     }
 
 
@@ -151,11 +233,20 @@ def _timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _event(project_id: str, job_id: str | None, type: str, sequence: int, body: str, moment: datetime) -> EventRow:
+def _event(
+    project_id: str,
+    job_id: str | None,
+    type: str,
+    sequence: int,
+    body: str,
+    moment: datetime,
+    subject_id: str | None = None,
+) -> EventRow:
     return EventRow(
         id=new_id("evt"),
         project_id=project_id,
         job_id=job_id,
+        subject_id=subject_id,
         type=type,
         sequence=sequence,
         terminal=type in TERMINAL_TYPES,
@@ -192,14 +283,18 @@ def _send(
         session.add_all(deliveries)
 
 
-def _active_endpoints(session: Session, project_id: str) -> list[tuple[str, list[str]]]:
+def _listening_endpoints(session: Session, project_id: str) -> list[tuple[str, list[str]]]:
     rows = session.execute(
         select(WebhookEndpointRow.id, WebhookEndpointRow.events)
-        .where(
-            WebhookEndpointRow.project_id == project_id,
-            WebhookEndpointRow.state == "active",
-            WebhookEndpointRow.deleted_at.is_(None),
-        )
+        .where(_listening(project_id))
         .order_by(WebhookEndpointRow.id)
     )
     return [(identity, patterns) for identity, patterns in rows]
+
+
+def _listening(project_id: str) -> ColumnElement[bool]:
+    return and_(
+        WebhookEndpointRow.project_id == project_id,
+        WebhookEndpointRow.state.in_(["active", "pending"]),
+        WebhookEndpointRow.deleted_at.is_(None),
+    )

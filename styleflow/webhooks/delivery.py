@@ -1,9 +1,10 @@
 """Send what is due, each receiver at its own pace.
 
-A receiver that is dead or slow delays nobody else: it may hold one or two requests at a time, endpoints that fail
-share half of the threads at most, and nobody waits for the slowest before taking up what has become due since. What
-this may get wrong: an endpoint is only known to be dead after its first failure, so several that die at the same
-moment can together hold nearly all threads once, for the length of one timeout.
+A receiver that is dead or slow delays nobody else: it may hold one request at a time, endpoints that fail or are slow
+share half of the threads at most, one that goes on failing is left alone (schedule.circuit_pause), and nobody waits for
+the slowest before taking up what has become due since. What this may get wrong: an endpoint is only known to be dead
+after its first failure, so several that die at the same moment can together hold nearly all threads once, for the
+length of one timeout.
 """
 
 from __future__ import annotations
@@ -22,13 +23,12 @@ import structlog
 from styleflow.database import Database
 from styleflow.egress import Answer, Egress
 from styleflow.errors import ConfigurationError, JobError
-from styleflow.webhooks.due import AttemptOutcome, ClaimedDelivery, claim, record, seconds_until_due
+from styleflow.webhooks.due import AttemptOutcome, ClaimedDelivery, claim, record
+from styleflow.webhooks.payload import as_sent
 from styleflow.webhooks.schedule import read_retry_after, settle
 from styleflow.webhooks.signature import signed_headers
 
 log = structlog.get_logger(__name__)
-
-__all__ = ["Deliverer", "deliver_due", "seconds_until_due"]
 
 TIMEOUT_SECONDS = 15.0
 CONCURRENCY = 8
@@ -158,10 +158,11 @@ class Deliverer:
 
     def _attempt(self, claimed: ClaimedDelivery) -> tuple[Answer | None, str | None]:
         """The receiver's answer, or the class of why there is none."""
-        body = claimed.body.encode()
         try:
-            secret = self._secrets.open(claimed.secret_encrypted)
-            signed = signed_headers(secret, claimed.event_id, int(claimed.claimed_at.timestamp()), body)
+            body = as_sent(claimed.body, claimed.payload).encode()
+            sealed = [claimed.secret_encrypted, claimed.previous_secret_encrypted]
+            secrets = [self._secrets.open(one) for one in sealed if one is not None]
+            signed = signed_headers(secrets, claimed.event_id, int(claimed.claimed_at.timestamp()), body)
             return self._egress.post(claimed.url, body, {**_HEADERS, **signed}, self._timeout), None
         except ConfigurationError:
             return None, "secret"

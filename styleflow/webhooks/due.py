@@ -12,10 +12,11 @@ from datetime import datetime
 from sqlalchemy import CursorResult, Row, text
 from sqlalchemy.orm import Session
 
+from styleflow.webhooks.health import note_failure, note_success
 from styleflow.webhooks.schedule import Settlement
 
-ENDPOINT_CAP = 2
-"""Requests that may be open to one endpoint at a time; one, while it is failing."""
+_BURST_SECONDS = 0.25
+"""An endpoint with a `max_rps` may catch up on so much: about as long as a deliverer takes to look again."""
 _CLAIM_LOCK = 727_010
 
 
@@ -28,6 +29,10 @@ class ClaimedDelivery:
     attempt: int
     url: str
     secret_encrypted: bytes
+    previous_secret_encrypted: bytes | None
+    """To sign with as well, while a rotation overlaps."""
+    payload: str
+    """`summary` or `thin`."""
     event_id: str
     body: str
     claimed_at: datetime
@@ -46,8 +51,10 @@ class AttemptOutcome:
 def claim(session: Session, *, limit: int, lease_seconds: float, failing: bool) -> list[ClaimedDelivery]:
     """Lease up to `limit` due deliveries, those due longest first, and write a row for each attempt.
 
-    `failing` chooses between endpoints whose last attempt failed and the others, so that the caller can keep room for
-    those that answer. The cap per endpoint counts the leases of every process, so claims go one after the other.
+    `failing` chooses between endpoints that failed or were slow the last time and the others, so that the caller can
+    keep room for those that answer. An endpoint has at most its `max_concurrency` open, one while it fails or is slow,
+    none while it is paused, and no more than `max_rps` a second. These count what every process does, so claims go one
+    after the other. To a pending endpoint only its ping is sent.
     """
     if limit <= 0:
         return []
@@ -56,7 +63,7 @@ def claim(session: Session, *, limit: int, lease_seconds: float, failing: bool) 
         "limit": limit,
         "lease": lease_seconds,
         "failing": failing,
-        "cap": 1 if failing else ENDPOINT_CAP,
+        "burst": _BURST_SECONDS,
     }
     rows = session.execute(_CLAIM, values).all()
     if rows:
@@ -91,27 +98,11 @@ def record(session: Session, claimed: ClaimedDelivery, outcome: AttemptOutcome, 
         },
     )
     assert isinstance(settled, CursorResult)
-    _note_health(session, claimed.endpoint_id, settlement)
-    return settled.rowcount == 1
-
-
-def seconds_until_due(session: Session) -> float | None:
-    """How long until a claim could find something: 0 when now, None when nothing waits for an active endpoint.
-
-    Where an endpoint has as many requests open as it may, that is when the first of their leases ends.
-    """
-    seconds: float | None = session.execute(_UNTIL_DUE, {"cap": ENDPOINT_CAP}).scalar_one()
-    return seconds
-
-
-def _note_health(session: Session, endpoint_id: str, settlement: Settlement) -> None:
-    """Remember that an endpoint fails or works again; writes nothing while that stays as it is."""
     if settlement.state == "delivered":
-        session.execute(_WORKS, {"id": endpoint_id})
+        note_success(session, claimed.endpoint_id, claimed.delivery_id, outcome.latency_ms)
     else:
-        session.execute(_FAILS, {"id": endpoint_id})
-    if settlement.disables_endpoint:
-        session.execute(_DISABLE, {"id": endpoint_id})
+        note_failure(session, claimed.endpoint_id, outcome.error, settlement)
+    return settled.rowcount == 1
 
 
 def _claimed(row: Row[tuple[object, ...]]) -> ClaimedDelivery:
@@ -119,29 +110,57 @@ def _claimed(row: Row[tuple[object, ...]]) -> ClaimedDelivery:
 
 
 _CLAIM = text("""
-    with due as (
-        select d.id
+    with endpoints as (
+        select id, state, ping_delivery_id, max_rps, paced_until,
+            greatest(0, least(
+                case when :failing then 1 else max_concurrency end
+                    - (select count(*) from deliveries where endpoint_id = e.id and lease_expires_at > now()),
+                case when max_rps is null then :limit when paced_until > now() then 0
+                    else 1 + floor(least(extract(epoch from now() - coalesce(paced_until, to_timestamp(0))), :burst)
+                        * max_rps)::int end
+            )) as free
         from webhook_endpoints e
+        where state in ('active', 'pending') and deleted_at is null
+            and (failing_since is not null or slow) = :failing
+            and (paused_until is null or paused_until <= now())
+    ),
+    found as (
+        select d.id, d.endpoint_id, d.next_attempt_at
+        from endpoints e
         cross join lateral (
-            select id, next_attempt_at from deliveries
+            select id, endpoint_id, next_attempt_at from deliveries
             where endpoint_id = e.id and state = 'pending' and next_attempt_at <= now()
                 and (lease_expires_at is null or lease_expires_at <= now())
             order by next_attempt_at, id
-            limit greatest(0, :cap - (
-                select count(*) from deliveries where endpoint_id = e.id and lease_expires_at > now()
-            ))
+            limit e.free
             for update skip locked
         ) d
-        where e.state = 'active' and e.deleted_at is null and (e.failing_since is not null) = :failing
-        order by d.next_attempt_at, d.id
-        limit :limit
+        where e.state = 'active'
+    ),
+    pinged as (
+        select d.id, d.endpoint_id, d.next_attempt_at
+        from endpoints e join deliveries d on d.id = e.ping_delivery_id
+        where e.state = 'pending' and e.free > 0 and d.state = 'pending' and d.next_attempt_at <= now()
+            and (d.lease_expires_at is null or d.lease_expires_at <= now())
+        for update of d skip locked
+    ),
+    due as (
+        select * from found union all select * from pinged order by next_attempt_at, id limit :limit
+    ),
+    paced as (
+        update webhook_endpoints e
+        set paced_until = greatest(e.paced_until, now() - make_interval(secs => :burst))
+            + make_interval(secs => taken.count / e.max_rps::float8)
+        from (select endpoint_id, count(*) as count from due group by endpoint_id) taken
+        where e.id = taken.endpoint_id and e.max_rps is not null
     )
     update deliveries d
     set attempt = d.attempt + 1, lease_expires_at = now() + make_interval(secs => :lease)
     from due, webhook_endpoints e, events v
     where d.id = due.id and e.id = d.endpoint_id and v.id = d.event_id
-    returning d.id as delivery_id, d.endpoint_id, d.attempt, e.url, e.secret_encrypted, v.id as event_id, v.body,
-        now() as claimed_at
+    returning d.id as delivery_id, d.endpoint_id, d.attempt, e.url, e.secret_encrypted,
+        case when e.previous_secret_until > now() then e.previous_secret_encrypted end as previous_secret_encrypted,
+        e.payload, v.id as event_id, v.body, now() as claimed_at
 """)
 
 _LOST = text("""
@@ -163,29 +182,4 @@ _SETTLE = text("""
             else next_attempt_at end,
         finished_at = case when :state = 'pending' then null else now() end
     where id = :id and state = 'pending' and (attempt = :number or :state = 'delivered')
-""")
-
-_WORKS = text("update webhook_endpoints set failing_since = null where id = :id and failing_since is not null")
-_FAILS = text("update webhook_endpoints set failing_since = now() where id = :id and failing_since is null")
-_DISABLE = text("update webhook_endpoints set state = 'disabled', disabled_reason = 'gone' where id = :id")
-
-_UNTIL_DUE = text("""
-    with open_leases as (
-        select endpoint_id, count(*) as busy, min(lease_expires_at) as ends_at
-        from deliveries where lease_expires_at > now() group by endpoint_id
-    )
-    -- greatest() is no use here: it takes null, nothing waiting, for less than zero
-    select extract(epoch from case when min(first.at) <= now() then interval '0' else min(first.at) - now() end)::float8
-    from webhook_endpoints e
-    left join open_leases l on l.endpoint_id = e.id
-    left join lateral (
-        select next_attempt_at from deliveries
-        where endpoint_id = e.id and state = 'pending' and (lease_expires_at is null or lease_expires_at <= now())
-        order by next_attempt_at limit 1
-    ) d on true
-    cross join lateral (
-        select case when coalesce(l.busy, 0) < case when e.failing_since is null then :cap else 1 end
-            then coalesce(d.next_attempt_at, l.ends_at) else l.ends_at end as at
-    ) first
-    where e.state = 'active' and e.deleted_at is null
 """)

@@ -24,6 +24,13 @@ SCHEDULE: tuple[float, ...] = (
 
 JITTER = 0.2
 RETRY_AFTER_AT_MOST = 24 * HOUR
+BREAKER_FAILURES = 5
+BREAKER_PAUSES = (30.0, 15 * MINUTE)
+"""After so many failures in a row an endpoint is left alone for so long: at first, and at most."""
+CONFIG_ERRORS = frozenset({"dns", "tls", "blocked_address"})
+CONFIG_FAILURES = 3
+"""After so many in a row the owner is told: time alone does not mend these."""
+SLOW_SECONDS = 3.0
 _BUSY = (429, 503)
 _GONE = 410
 
@@ -36,6 +43,8 @@ class Settlement:
     delay_seconds: float | None = None
     """Until the next attempt; only when `pending`."""
     disables_endpoint: bool = False
+    pause_seconds: float = 0.0
+    """For which the endpoint asked to be sent nothing at all."""
 
 
 def settle(status: int | None, attempt: int, jitter: float, retry_after: float | None) -> Settlement:
@@ -47,8 +56,28 @@ def settle(status: int | None, attempt: int, jitter: float, retry_after: float |
         return Settlement(state="delivered")
     if status == _GONE:
         return Settlement(state="failed", disables_endpoint=True)
-    delay = next_delay(attempt, jitter, retry_after if status in _BUSY else None)
-    return Settlement(state="failed") if delay is None else Settlement(state="pending", delay_seconds=delay)
+    asked = retry_after if status in _BUSY else None
+    delay = next_delay(attempt, jitter, asked)
+    pause = min(asked or 0.0, RETRY_AFTER_AT_MOST)
+    if delay is None:
+        return Settlement(state="failed", pause_seconds=pause)
+    return Settlement(state="pending", delay_seconds=delay, pause_seconds=pause)
+
+
+def circuit_pause(failures: int) -> float:
+    """Seconds for which an endpoint is left alone after so many failures in a row; 0 while its circuit is closed.
+
+    When they are over, one request probes it: a success closes the circuit, a failure opens it for twice as long.
+    """
+    if failures < BREAKER_FAILURES:
+        return 0.0
+    first, longest = BREAKER_PAUSES
+    return float(min(longest, first * 2 ** min(failures - BREAKER_FAILURES, 10)))
+
+
+def config_failures(before: int, error: str | None) -> int:
+    """Failures in a row of a class that only the owner can mend, after one more attempt that failed with `error`."""
+    return before + 1 if error in CONFIG_ERRORS else 0
 
 
 def next_delay(attempt: int, jitter: float, retry_after: float | None = None) -> float | None:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from api.event_streams import Batch, StreamSeats, Told, frames
+from api.event_streams import Look, StreamSeats, Told, frames
 from api.job_events import parse_last_event_id
 from styleflow.errors import DependencyUnavailable, InvalidRequest, QuotaExceeded
 from styleflow.jobs import progress, queries
@@ -257,7 +257,7 @@ def test_every_sequence_is_told_or_named_as_missing_exactly_once(kept: set[int],
     latest, known, accounted = 30, seen, []
     while known < latest:
         batch = [Told(number, "job.running", "{}") for number in sorted(kept) if number > known][:size]
-        told, following = frames(Batch(batch, latest, settled=True), known)
+        told, following = frames(Look(batch, latest, settled=True), known)
         assert following > known, "every look gets further"
         for message in messages(iter(told.decode().split("\n"))):
             accounted += (

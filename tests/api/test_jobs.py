@@ -337,7 +337,8 @@ def test_a_callback_names_an_endpoint_of_the_same_project(office: Office) -> Non
     assert tenant.post_job(callback=callback)["callback"] == callback
     refused = other.client.post("/v1/jobs", json={"source": URL, "callback": callback})
     assert refused.status_code == 422
-    tenant.client.patch(f"/v1/webhook-endpoints/{endpoint['id']}", json={"state": "disabled"})
+    path = f"/v1/webhook-endpoints/{endpoint['id']}"
+    tenant.client.patch(path, json={"state": "disabled"}, headers={"If-Match": "*"})
     assert tenant.client.post("/v1/jobs", json={"source": URL, "callback": callback}).status_code == 422
 
 

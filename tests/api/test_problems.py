@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,9 +26,10 @@ URL = {"type": "url", "url": "https://media.example.org/clip.mp4"}
 HOOK = "https://a.example.org/"
 PLAIN = {"headers": {"Content-Type": "text/plain"}}
 JSON = {"headers": {"Content-Type": "application/json"}}
+SPAN = {"from": (datetime.now(UTC) - timedelta(hours=1)).isoformat(), "to": "2999-01-01T00:00:00Z"}
 NAMED = ("/v1/models", "/v1/policies")
 """Under these are names, which each project has for itself, not ids."""
-BODIES = {":rerun": {"model": "tiny@1"}, "/parts": {"numbers": [1]}}
+BODIES: dict[str, Any] = {":rerun": {"model": "tiny@1"}, ":replay": SPAN, "/parts": {"numbers": [1]}}
 """By the end of the path: what a POST must say to come as far as the id."""
 MEMBERS = {"type", "title", "status", "detail", "instance", "code", "request_id", "retryable", "errors"}
 ID_ROUTES = [
@@ -51,6 +53,7 @@ ID_ROUTES = [
     ("GET", "/v1/batches/{batch}"),
     ("GET", "/v1/batches/{batch}/items"),
     ("GET", "/v1/batches/{batch}/errors"),
+    ("GET", "/v1/batches/{batch}/events"),
     ("POST", "/v1/batches/{batch}:pause"),
     ("POST", "/v1/batches/{batch}:resume"),
     ("POST", "/v1/batches/{batch}:cancel"),
@@ -69,6 +72,10 @@ ID_ROUTES = [
     ("PATCH", "/v1/webhook-endpoints/{endpoint}"),
     ("DELETE", "/v1/webhook-endpoints/{endpoint}"),
     ("POST", "/v1/webhook-endpoints/{endpoint}:ping"),
+    ("POST", "/v1/webhook-endpoints/{endpoint}:enable"),
+    ("POST", "/v1/webhook-endpoints/{endpoint}:rotate-secret"),
+    ("POST", "/v1/webhook-endpoints/{endpoint}:replay"),
+    ("GET", "/v1/replays/{replay}"),
     ("GET", "/v1/webhook-endpoints/{endpoint}/deliveries"),
     ("GET", "/v1/deliveries/{delivery}"),
     ("POST", "/v1/deliveries/{delivery}:redeliver"),
@@ -174,6 +181,7 @@ def test_a_method_that_is_not_taken_is_told_which_are(client: httpx.Client, path
 
 def test_an_unknown_query_parameter_is_refused_on_every_versioned_route(tenant: Tenant) -> None:
     ids = {"job": "x", "batch": "x", "export": "x", "upload": "x", "endpoint": "x", "delivery": "x", "relabeling": "x"}
+    ids["replay"] = "x"
     routes = [(method, template.format(**ids)) for method, template in ID_ROUTES]
     routes += [
         ("GET", "/v1/models"),
@@ -224,7 +232,7 @@ def test_a_result_that_will_never_come_is_not_worth_asking_for_again(tenant: Ten
 
 def test_pinging_a_disabled_endpoint_is_told_in_words_of_its_own(client: httpx.Client) -> None:
     path = f"/v1/webhook-endpoints/{client.post('/v1/webhook-endpoints', json={'url': HOOK}).json()['id']}"
-    client.patch(path, json={"state": "disabled"})
+    client.patch(path, json={"state": "disabled"}, headers={"If-Match": "*"})
     problem = assert_problem(client.post(f"{path}:ping"), 409, "not_retryable")
     assert "endpoint" in problem["detail"]
     assert "job" not in problem["title"] + problem["detail"]
@@ -290,6 +298,7 @@ SCOPE_OF = [
     ("jobs:read", "POST", "/v1/exports/x:cancel"),
     ("jobs:read", "GET", "/v1/exports/x/files"),
     ("jobs:read", "GET", "/v1/exports/x/files/y"),
+    ("jobs:read", "GET", "/v1/batches/x/events"),
     ("batches:write", "POST", "/v1/batches"),
     ("batches:write", "POST", "/v1/batches/x:pause"),
     ("batches:write", "POST", "/v1/batches/x:resume"),
@@ -328,6 +337,10 @@ SCOPE_OF = [
     ("webhooks:manage", "PATCH", "/v1/webhook-endpoints/x"),
     ("webhooks:manage", "DELETE", "/v1/webhook-endpoints/x"),
     ("webhooks:manage", "POST", "/v1/webhook-endpoints/x:ping"),
+    ("webhooks:manage", "POST", "/v1/webhook-endpoints/x:enable"),
+    ("webhooks:manage", "POST", "/v1/webhook-endpoints/x:rotate-secret"),
+    ("webhooks:manage", "POST", "/v1/webhook-endpoints/x:replay"),
+    ("webhooks:manage", "GET", "/v1/replays/x"),
     ("webhooks:manage", "GET", "/v1/webhook-endpoints/x/deliveries"),
     ("webhooks:manage", "GET", "/v1/deliveries/x"),
     ("webhooks:manage", "POST", "/v1/deliveries/x:redeliver"),
@@ -365,11 +378,12 @@ def test_ids_of_another_project_are_not_found_on_any_route(office: Office) -> No
     export = owner.client.post("/v1/exports", json={"format": "csv"}).json()["id"]
     endpoint = owner.client.post("/v1/webhook-endpoints", json={"url": "https://a.example.org/"}).json()["id"]
     delivery = owner.client.post(f"/v1/webhook-endpoints/{endpoint}:ping").json()["id"]
+    replayed = owner.client.post(f"/v1/webhook-endpoints/{endpoint}:replay", json=SPAN).json()["id"]
     words = {"thresholds": {"weak": 0.1, "suspicious": 0.2, "strong": 0.3}}
     owner.client.put("/v1/policies/p", json=words)
     relabeling = owner.client.post("/v1/policies/p:relabel", json={}).json()["id"]
     ids = {"job": job, "batch": batch, "export": export, "upload": upload, "endpoint": endpoint}
-    ids |= {"delivery": delivery, "relabeling": relabeling}
+    ids |= {"delivery": delivery, "relabeling": relabeling, "replay": replayed}
     for method, template in ID_ROUTES:
         path = template.format(**ids)
         answer = stranger.client.request(method, path, json=body_for(method, template))

@@ -116,7 +116,8 @@ def test_what_failed_is_tried_again_as_new_jobs_and_only_that(yard: Yard) -> Non
     assert [job.parent_job_id for job in again] == failed
     assert yard.counts(batch) == yard.counted(batch) == {"succeeded": 4}
     assert yard.batch(batch).state == "completed"
-    assert [event.sequence for event in yard.events("batch.completed")] == [1, 2]
+    first, second = (event.sequence for event in yard.events("batch.completed"))
+    assert first < second
 
 
 def test_too_many_failures_stop_the_rest(yard: Yard) -> None:

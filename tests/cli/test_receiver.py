@@ -32,7 +32,7 @@ def test_what_is_not_signed_rightly_is_refused_and_counted(flaw: str) -> None:
     receiver.secret = "" if flaw == "no secret yet" else new_secret()
     headers, body = message(new_secret() if flaw == "other secret" else receiver.secret or new_secret())
     assert not receiver.accept(headers, body + b" " if flaw == "changed body" else body)
-    assert receiver.refused == 1
+    assert receiver.refused == (flaw != "no secret yet"), "the first ping may be faster than its secret"
     assert not receiver.heard("job_1", "job.succeeded")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from threading import Condition, Event
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -16,7 +18,7 @@ from styleflow.database import Database
 from styleflow.egress import Egress
 from styleflow.ids import new_id
 from styleflow.webhook_tables import DeliveryAttemptRow, DeliveryRow, EventRow, WebhookEndpointRow
-from styleflow.webhooks import queries
+from styleflow.webhooks import endpoints, queries
 from styleflow.webhooks.delivery import Deliverer, deliver_due
 
 T = TypeVar("T")
@@ -73,6 +75,7 @@ class Receiver:
             while not self.over.wait(0.05):
                 request.wfile.write(b"H")
         elif request.path == "/reset":
+            request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             request.connection.close()
         else:
             request.send_response(self.statuses.get(request.path, 200))
@@ -99,13 +102,33 @@ class Office:
             self.database, self.egress, self.secrets, timeout_seconds=timeout_seconds, concurrency=concurrency
         )
 
-    def endpoint(self, url: str) -> tuple[str, str]:
-        """A new endpoint's id and secret."""
+    def endpoint(self, url: str, **more: Any) -> tuple[str, str]:
+        """A new endpoint's id and secret. It is active, as if it had answered its ping."""
+        identity, secret = self.pending_endpoint(url, **more)
+        self.run("delete from events where type = 'webhook.ping'")
+        self.run(f"update webhook_endpoints set state = 'active' where id = '{identity}'")
+        return identity, secret
+
+    def pending_endpoint(self, url: str, **more: Any) -> tuple[str, str]:
+        """A new endpoint with its ping on the way."""
         with self.database.transaction() as session:
-            row, secret = queries.create_endpoint(
-                session, self.secrets, project_id=self.project_id, url=url, events=["*"]
-            )
+            new = endpoints.NewEndpoint(**{"url": url, "events": ["*"], **more})
+            row, secret = endpoints.create_endpoint(session, self.secrets, self.project_id, new)
             return row.id, secret
+
+    def change(self, endpoint_id: str, **changes: Any) -> WebhookEndpointRow:
+        def changed(session: Session) -> WebhookEndpointRow:
+            row = endpoints.get_endpoint(session, self.project_id, endpoint_id, lock=True)
+            endpoints.update_endpoint(session, row, changes)
+            return row
+
+        return self.read(changed)
+
+    def on_endpoint(self, endpoint_id: str, act: Callable[[Session, WebhookEndpointRow], T]) -> T:
+        """What `act` gives for the locked endpoint."""
+        return self.read(
+            lambda session: act(session, endpoints.get_endpoint(session, self.project_id, endpoint_id, lock=True))
+        )
 
     def event(self, *endpoint_ids: str, body: str = '{"type":"job.succeeded"}') -> list[str]:
         """A new event on its way to the endpoints; gives the deliveries' ids."""
@@ -138,7 +161,7 @@ class Office:
         return self.read(lambda session: queries.get_delivery(session, self.project_id, delivery_id))
 
     def endpoint_row(self, endpoint_id: str) -> WebhookEndpointRow:
-        return self.read(lambda session: queries.get_endpoint(session, self.project_id, endpoint_id))
+        return self.read(lambda session: endpoints.get_endpoint(session, self.project_id, endpoint_id))
 
     def read(self, question: Callable[[Session], T]) -> T:
         with self.database.transaction() as session:
@@ -149,6 +172,7 @@ class Office:
             session.execute(text(statement))
 
     def make_due(self) -> None:
-        """What waits for its next attempt is due, and every lease has run out."""
+        """What waits for its next attempt is due, every lease has run out, and every pause is over."""
+        self.run("update webhook_endpoints set paused_until = null")
         self.run("update deliveries set next_attempt_at = now() where state = 'pending'")
         self.run("update deliveries set lease_expires_at = now() - interval '1 second' where state = 'pending'")

@@ -11,7 +11,15 @@ from styleflow.database import Database
 from styleflow.jobs import progress
 from styleflow.tables import JobRow, ProjectRow
 from styleflow.webhook_tables import DeliveryRow, EventRow, WebhookEndpointRow
-from styleflow.webhooks.announce import MAX_BODY_BYTES, TYPES, announce, event_body, wants
+from styleflow.webhooks.announce import (
+    MAX_BODY_BYTES,
+    OPT_IN_TYPES,
+    TYPES,
+    announce,
+    announce_about,
+    event_body,
+    wants,
+)
 from tests.jobs.desk import PROJECT, Desk
 from tests.jobs.reports import scored_report
 
@@ -155,3 +163,38 @@ def test_a_change_that_is_rolled_back_is_not_told(desk: Desk) -> None:
         session.rollback()
 
     assert told(desk, "job.running") == []
+
+
+def test_an_event_about_anything_reaches_who_subscribed_to_its_family_and_its_callback(desk: Desk) -> None:
+    subscribe(desk, "whe_1", ["export.*"])
+    subscribe(desk, "whe_2", ["job.*"])
+    subscribe(desk, "whe_3", ["job.failed"], state="pending")
+    event = desk.do(
+        lambda session: announce_about(
+            session,
+            project_id=PROJECT,
+            subject_id="exp_1",
+            type="export.ready",
+            data={"export_id": "exp_1", "sequence": 1},
+            callback_endpoint_id="whe_3",
+        )
+    )
+
+    assert told(desk, "export.ready") == ["whe_1", "whe_3"]
+    assert (event.job_id, event.subject_id, event.sequence) == (None, "exp_1", 1)
+    assert json.loads(event.body)["data"]["export_id"] == "exp_1"
+
+
+def test_a_body_that_is_too_long_to_be_sent_is_a_mistake_of_who_wrote_it(desk: Desk) -> None:
+    with pytest.raises(ValueError, match="too long"):
+        desk.do(
+            lambda session: announce_about(
+                session, project_id=PROJECT, subject_id="exp_1", type="export.ready", data={"x": "x" * MAX_BODY_BYTES}
+            )
+        )
+
+
+@pytest.mark.parametrize("type", sorted(OPT_IN_TYPES))
+def test_progress_is_covered_by_its_name_alone(type: str) -> None:
+    assert not wants(["*", "job.*", "batch.*"], type)
+    assert wants([type], type)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from styleflow.webhooks.due import AttemptOutcome, ClaimedDelivery, claim, record, seconds_until_due
+from styleflow.webhooks.due import AttemptOutcome, ClaimedDelivery, claim, record
 from styleflow.webhooks.schedule import Settlement
 from tests.webhooks.office import Office
 
@@ -109,7 +109,6 @@ def test_nothing_is_claimed_for_an_endpoint_that_is_not_active(office: Office, c
     office.run(f"update webhook_endpoints set {change}")
 
     assert claimed(office) == []
-    assert office.read(seconds_until_due) is None
 
 
 def test_a_limit_of_nothing_claims_nothing(office: Office) -> None:
@@ -118,33 +117,3 @@ def test_a_limit_of_nothing_claims_nothing(office: Office) -> None:
 
     assert claimed(office, 0) == []
     assert claimed(office, -3) == []
-
-
-def test_nothing_waiting_is_due_never(office: Office) -> None:
-    assert office.read(seconds_until_due) is None
-
-
-def test_something_waiting_is_due_at_its_time(office: Office) -> None:
-    endpoint, _ = office.endpoint(URL)
-    office.event(endpoint)
-    assert office.read(seconds_until_due) == 0.0
-
-    office.run("update deliveries set next_attempt_at = now() + interval '90 seconds'")
-
-    seconds = office.read(seconds_until_due)
-    assert seconds is not None
-    assert 80 < seconds <= 90
-
-
-def test_behind_open_requests_the_next_is_due_when_a_lease_ends(office: Office) -> None:
-    endpoint, _ = office.endpoint(URL)
-    for _ in range(3):
-        office.event(endpoint)
-    claimed(office, 1)
-    assert office.read(seconds_until_due) == 0.0
-
-    claimed(office, 1)
-
-    seconds = office.read(seconds_until_due)
-    assert seconds is not None
-    assert 35 < seconds <= 45

@@ -13,7 +13,7 @@ from styleflow.database import Database
 from styleflow.errors import NotFound, NotRetryable
 from styleflow.jobs import progress
 from styleflow.jobs.intake import NewJob, submit
-from styleflow.webhooks import queries, signature
+from styleflow.webhooks import endpoints, queries, signature
 from tests.webhooks.office import Office, Receiver
 
 URL = "https://hooks.example.test/"
@@ -31,12 +31,11 @@ def stranger(database: Database) -> str:
         return ensure_project(session, "stranger").id
 
 
-def test_a_new_endpoint_is_active_and_its_secret_is_stored_sealed(office: Office, session: Session) -> None:
-    endpoint, secret = queries.create_endpoint(
-        session, office.secrets, project_id=office.project_id, url=URL, events=["job.*"], description="Slack"
-    )
+def test_a_new_endpoint_is_pending_and_its_secret_is_stored_sealed(office: Office, session: Session) -> None:
+    new = endpoints.NewEndpoint(url=URL, events=["job.*"], description="Slack")
+    endpoint, secret = endpoints.create_endpoint(session, office.secrets, office.project_id, new)
 
-    assert (endpoint.state, endpoint.events, endpoint.description) == ("active", ["job.*"], "Slack")
+    assert (endpoint.state, endpoint.events, endpoint.description) == ("pending", ["job.*"], "Slack")
     assert office.secrets.open(endpoint.secret_encrypted) == secret
     stored = session.execute(text("select to_jsonb(e)::text from webhook_endpoints e")).scalar_one()
     assert secret.removeprefix("whsec_") not in stored
@@ -45,8 +44,8 @@ def test_a_new_endpoint_is_active_and_its_secret_is_stored_sealed(office: Office
 def test_endpoints_are_listed_newest_first_page_by_page(office: Office, session: Session) -> None:
     ids = [office.endpoint(URL)[0] for _ in range(3)]
 
-    page = queries.list_endpoints(session, office.project_id, limit=2)
-    rest = queries.list_endpoints(session, office.project_id, limit=2, after=page[-1].id)
+    page = endpoints.list_endpoints(session, office.project_id, limit=2)
+    rest = endpoints.list_endpoints(session, office.project_id, limit=2, after=page[-1].id)
 
     assert sorted(row.id for row in page + rest) == sorted(ids)
     assert [row.id for row in page + rest] == sorted(ids, reverse=True)
@@ -56,14 +55,12 @@ def test_a_stranger_sees_and_changes_nothing(office: Office, session: Session, s
     endpoint, _ = office.endpoint(URL)
     (delivery,) = office.event(endpoint)
 
-    assert queries.list_endpoints(session, stranger) == []
+    assert endpoints.list_endpoints(session, stranger) == []
     assert queries.list_deliveries(session, stranger, endpoint) == []
     assert queries.list_events(session, stranger, settle_seconds=0) == []
     for attempt in (
-        lambda: queries.get_endpoint(session, stranger, endpoint),
-        lambda: queries.update_endpoint(session, stranger, endpoint, url="https://evil.test/"),
-        lambda: queries.delete_endpoint(session, stranger, endpoint),
-        lambda: queries.ping(session, stranger, endpoint),
+        lambda: endpoints.get_endpoint(session, stranger, endpoint),
+        lambda: endpoints.delete_endpoint(session, stranger, endpoint),
         lambda: queries.get_delivery(session, stranger, delivery),
         lambda: queries.redeliver(session, stranger, delivery),
     ):
@@ -71,10 +68,10 @@ def test_a_stranger_sees_and_changes_nothing(office: Office, session: Session, s
             attempt()
 
 
-def test_an_endpoint_is_changed_where_a_value_is_given(office: Office, session: Session) -> None:
+def test_an_endpoint_is_changed_where_a_value_is_given(office: Office) -> None:
     endpoint, _ = office.endpoint(URL)
 
-    row = queries.update_endpoint(session, office.project_id, endpoint, events=["job.failed"])
+    row = office.change(endpoint, events=["job.failed"])
 
     assert (row.url, row.events, row.state) == (URL, ["job.failed"], "active")
 
@@ -82,23 +79,24 @@ def test_an_endpoint_is_changed_where_a_value_is_given(office: Office, session: 
 def test_what_waited_for_a_disabled_endpoint_is_sent_when_it_is_enabled(office: Office, receiver: Receiver) -> None:
     endpoint, _ = office.endpoint(receiver.url("/hook"))
     office.event(endpoint)
-    office.read(lambda session: queries.update_endpoint(session, office.project_id, endpoint, active=False))
+    office.change(endpoint, state="disabled")
     assert office.deliver() == 0
 
-    office.read(lambda session: queries.update_endpoint(session, office.project_id, endpoint, active=True))
+    office.change(endpoint, state="active")
 
-    assert office.deliver() == 1
+    assert office.deliver() == 2, "the ping that it answers, and then what waited"
+    assert office.endpoint_row(endpoint).state == "active"
 
 
 def test_a_deleted_endpoint_is_gone_and_its_deliveries_can_still_be_read(office: Office, session: Session) -> None:
     endpoint, _ = office.endpoint(URL)
     (delivery,) = office.event(endpoint)
 
-    queries.delete_endpoint(session, office.project_id, endpoint)
+    endpoints.delete_endpoint(session, office.project_id, endpoint)
 
     with pytest.raises(NotFound):
-        queries.get_endpoint(session, office.project_id, endpoint)
-    assert queries.list_endpoints(session, office.project_id) == []
+        endpoints.get_endpoint(session, office.project_id, endpoint)
+    assert endpoints.list_endpoints(session, office.project_id) == []
     assert queries.get_delivery(session, office.project_id, delivery)[0].state == "failed"
     with pytest.raises(NotFound):
         queries.redeliver(session, office.project_id, delivery)
@@ -108,7 +106,7 @@ def test_a_ping_is_a_signed_event_for_this_endpoint_alone(office: Office, receiv
     endpoint, secret = office.endpoint(receiver.url("/hook"))
     office.endpoint(receiver.url("/other"))
 
-    office.read(lambda session: queries.ping(session, office.project_id, endpoint))
+    office.on_endpoint(endpoint, endpoints.ping)
     office.deliver()
 
     (message,) = receiver.messages
@@ -118,12 +116,12 @@ def test_a_ping_is_a_signed_event_for_this_endpoint_alone(office: Office, receiv
     assert (content["type"], content["data"]) == ("webhook.ping", {"endpoint_id": endpoint})
 
 
-def test_a_disabled_endpoint_is_not_pinged(office: Office, session: Session) -> None:
+def test_a_disabled_endpoint_is_not_pinged(office: Office) -> None:
     endpoint, _ = office.endpoint(URL)
-    queries.update_endpoint(session, office.project_id, endpoint, active=False)
+    office.change(endpoint, state="disabled")
 
     with pytest.raises(NotRetryable):
-        queries.ping(session, office.project_id, endpoint)
+        office.on_endpoint(endpoint, endpoints.ping)
 
 
 def test_deliveries_are_filtered_by_state_and_type_and_paged(office: Office, session: Session) -> None:

@@ -1,20 +1,25 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func
 
+from styleflow.api_keys import SecretBox, ensure_project
 from styleflow.batches import queries
 from styleflow.database import Database
 from styleflow.errors import DependencyUnavailable
 from styleflow.settings import Settings
 from styleflow.storage.local import LocalBucket
+from styleflow.webhook_tables import ReplayRow, WebhookEndpointRow
+from styleflow.webhooks import endpoints, replay
 from tests.batches.yard import TEMPLATE, item
 from tests.exports.copyroom import Copyroom
 from tests.jobs.desk import PROJECT, Desk
 from tests.stack import eventually
-from worker.duties import Duty, expand, export, feed, run_until_stopped
+from worker.duties import Duty, expand, export, feed, look_after_endpoints, run_until_stopped
 
 
 def test_a_duty_that_did_something_is_due_again_at_once() -> None:
@@ -95,3 +100,34 @@ def test_loops_that_were_told_to_stop_end_well(database: Database) -> None:
         assert stopping.is_set()
 
     assert run_until_stopped([obedient, obedient], Settings(), database, stopping) == 0
+
+
+def test_endpoints_are_looked_after_beside_all_else(database: Database) -> None:
+    """A replay is carried out, and an endpoint that answered nothing for days is switched off."""
+    with database.transaction() as session:
+        project = ensure_project(session, "acme").id
+        new = endpoints.NewEndpoint(url="https://hooks.example.org/", events=["*"])
+        rows = [endpoints.create_endpoint(session, SecretBox("a key of sixteen"), project, new)[0] for _ in range(2)]
+        rows[1].failing_since = func.now() - timedelta(days=6)
+        ordered = replay.order_replay(
+            session,
+            rows[0],
+            from_time=datetime.now(UTC) - timedelta(hours=1),
+            to_time=datetime(2999, 1, 1, tzinfo=UTC),
+            states=["failed"],
+            event_types=None,
+        )
+    stopping = threading.Event()
+    thread = threading.Thread(target=look_after_endpoints, args=(Settings(), database, stopping))
+    thread.start()
+
+    def both_done() -> bool:
+        with database.transaction() as session:
+            off = session.get_one(WebhookEndpointRow, rows[1].id).state == "disabled"
+            return off and session.get_one(ReplayRow, ordered.id).state == "completed"
+
+    try:
+        eventually(both_done, seconds=15)
+    finally:
+        stopping.set()
+        thread.join()

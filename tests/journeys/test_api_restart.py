@@ -1,0 +1,82 @@
+"""A stream outlives the process that told it: uvicorn is killed and started again, and no event is lost or doubled."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from styleflow.api_keys import ensure_project
+from styleflow.database import Database
+from styleflow.jobs import progress, queries
+from styleflow.jobs.intake import NewJob, submit
+from tests.api.test_event_streams import Message, messages
+from tests.journeys.conftest import make_key
+from tests.stack import Stack, answers, eventually, free_port, settings_of
+
+ROUNDS = 6
+
+
+@pytest.fixture
+def stack(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Stack]:
+    stack = Stack(tmp_path, settings_of(database_url, redis_url, tmp_path))
+    yield stack
+    stack.stop()
+
+
+def start(stack: Stack, port: int) -> subprocess.Popen[bytes]:
+    child = stack.spawn(
+        "-m", "uvicorn", "api.main:create_app", "--factory", "--port", str(port), "--log-level", "warning"
+    )
+    eventually(lambda: answers(f"http://127.0.0.1:{port}/livez"), seconds=60, explain=stack.logs)
+    return child
+
+
+def more(url: str, key: str, seen: list[Message], count: int) -> None:
+    """Read on from the last event seen until there are so many, or the connection breaks."""
+    headers = {"Authorization": f"Bearer {key}"} | ({"Last-Event-ID": str(seen[-1].id)} if seen else {})
+    with suppress(httpx.TransportError), httpx.stream("GET", url, headers=headers, timeout=30) as answer:
+        for message in messages(answer.iter_lines()):
+            seen.append(message)
+            if len(seen) >= count:
+                return
+
+
+def test_a_stream_resumed_after_a_kill_of_the_api_has_lost_nothing(stack: Stack, database: Database) -> None:
+    key = make_key(database, stack.environment)
+    with database.transaction() as session:
+        project_id = ensure_project(session, "journeys").id
+        new = NewJob(project_id=project_id, source={}, model="m@1", max_attempts=99, expires_in_days=1)
+        job_id = submit(session, new).id
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/v1/jobs/{job_id}/events"
+    seen: list[Message] = []
+
+    child = start(stack, port)
+    for number in range(2):
+        _claim_and_release(database, job_id)
+        more(url, key, seen, 3 + 2 * number)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    for _ in range(ROUNDS - 2):
+        _claim_and_release(database, job_id)
+    with database.transaction() as session:
+        progress.request_cancel(session, project_id, job_id)
+    start(stack, port)
+    more(url, key, seen, 10_000)
+
+    assert [message.id for message in seen] == list(range(1, 2 * ROUNDS + 3))
+    assert seen[-1].event == "job.canceled"
+
+
+def _claim_and_release(database: Database, job_id: str) -> None:
+    with database.transaction() as session:
+        claimed = queries.claim(session, worker="test", lease_seconds=60, job_id=job_id)
+    assert claimed is not None
+    with database.transaction() as session:
+        progress.release(session, job_id, claimed.token)
