@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 import styleflow
 from api import (
+    audit_events,
     batches,
     events,
     evidence,
@@ -23,9 +24,11 @@ from api import (
     health,
     job_events,
     jobs,
+    keys,
     models,
     predict,
     problems,
+    projects,
     uploads,
     webhooks,
 )
@@ -45,6 +48,7 @@ from styleflow.egress import Egress, EgressPolicy
 from styleflow.errors import ConfigurationError, SourceNotAllowed
 from styleflow.logging import configure_logging
 from styleflow.packs import Catalog
+from styleflow.quotas import Quotas
 from styleflow.rate_limits import RateLimiter
 from styleflow.settings import Settings
 from styleflow.storage.bucket import Bucket
@@ -61,6 +65,9 @@ ROUTERS = (
     webhooks.router,
     events.router,
     models.router,
+    keys.router,
+    projects.router,
+    audit_events.router,
 )
 UNVERSIONED = (health.router, predict.router)
 """Called by probes and by callers of the original server, who may add to the address what they like."""
@@ -149,6 +156,7 @@ def open_services(settings: Settings) -> Services:
         cursors=Cursors(secret),
         upload_tokens=tokens,
         secret_box=SecretBox(secret),
+        quotas=Quotas.from_settings(settings.model_dump()),
         metrics=metrics,
         open_source=_source_buckets(settings, bucket),
     )

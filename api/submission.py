@@ -66,7 +66,7 @@ def prepare(services: Services, project_id: str, source: UploadSource | S3Source
 def record(
     services: Services, session: Session, project_id: str, body: CreateJob, prepared: Prepared, request_id: str
 ) -> JobRow:
-    """Write the job. Raises what `prepare` found, UnknownModel, InvalidRequest and BacklogFull."""
+    """Write the job. Raises what `prepare` found, UnknownModel, InvalidRequest, BacklogFull and QuotaExceeded."""
     source = prepared.accepted()
     model = body.model or services.settings.default_model
     services.catalog.resolve(model)
@@ -91,6 +91,7 @@ def record(
             max_attempts=services.settings.max_attempts,
             expires_in_days=services.settings.results_days,
         ),
+        services.quotas,
     )
 
 

@@ -27,7 +27,10 @@ from api.schemas.webhooks import (
     EndpointQuery,
 )
 from api.submission import check_address
+from styleflow import audit
+from styleflow.api_keys import Principal
 from styleflow.errors import NotFound
+from styleflow.quotas import accept_endpoint
 from styleflow.webhook_tables import DeliveryRow
 from styleflow.webhooks import queries
 
@@ -52,22 +55,24 @@ def create_endpoint(
     content = body.model_dump(mode="json", exclude_unset=True)
     once = Once(principal.project_id, "POST /v1/webhook-endpoints", key, content, services.settings.idempotency_hours)
     with services.database.transaction() as session:
-        answer = once.answer(session, lambda: _created(services, session, principal.project_id, body))
+        answer = once.answer(session, lambda: _created(services, session, principal, body))
         secret = _secret(services, session, principal.project_id, answer.body["id"])
     return Answer(answer.status, {**answer.body, "secret": secret}, answer.headers).response()
 
 
-def _created(services: Services, session: Session, project_id: str, body: CreateEndpoint) -> Answer:
+def _created(services: Services, session: Session, principal: Principal, body: CreateEndpoint) -> Answer:
     """Without the secret, because this is what an Idempotency-Key keeps, and secrets are kept encrypted only."""
     check_address(services, body.url, "/url")
     row, _ = queries.create_endpoint(
         session,
         services.secret_box,
-        project_id=project_id,
+        project_id=principal.project_id,
         url=body.url,
         events=body.events,
         description=body.description,
     )
+    accept_endpoint(session, principal.project_id, services.quotas)
+    audit.record(session, principal.project_id, principal.id, "webhook_endpoint.created", row.id)
     return Answer(201, as_json(shapes.endpoint(row)), {"Location": f"/v1/webhook-endpoints/{row.id}"})
 
 
@@ -136,6 +141,8 @@ def change_endpoint(
             description=body.description,
             active=None if body.state is None else body.state == "active",
         )
+        changed = {"members": sorted(body.model_fields_set)}  # not their values: an address may hold a password
+        audit.record(session, principal.project_id, principal.id, "webhook_endpoint.changed", endpoint_id, changed)
         return ok(shapes.endpoint(row))
 
 
@@ -150,6 +157,7 @@ def delete_endpoint(endpoint_id: str, principal: WebhooksManager, services: Serv
     """What was on its way to it is not sent any more."""
     with services.database.transaction() as session:
         queries.delete_endpoint(session, principal.project_id, endpoint_id)
+        audit.record(session, principal.project_id, principal.id, "webhook_endpoint.deleted", endpoint_id)
     return Response(status_code=204)
 
 

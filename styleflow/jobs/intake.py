@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from styleflow.errors import BacklogFull, Erased, NotRetryable
 from styleflow.ids import new_id
 from styleflow.jobs.state import TERMINAL, JobState, Lane
 from styleflow.jobs.transitions import clock, ring_all
+from styleflow.quotas import UNLIMITED, Quotas, accept_jobs
 from styleflow.tables import JobRow
 from styleflow.webhooks.announce import announce_all
 
@@ -42,12 +44,15 @@ class NewJob:
     """How long the job and its result are kept, from now."""
 
 
-def submit(session: Session, new: NewJob) -> JobRow:
-    """Record a job in `queued` with its nudge and the event `job.queued`; dispatch is woken at commit."""
-    return submit_all(session, [new])[0]
+def submit(session: Session, new: NewJob, quotas: Quotas = UNLIMITED) -> JobRow:
+    """Record a job in `queued` with its nudge and the event `job.queued`; dispatch is woken at commit.
+
+    `quotas` are those of a project without own ones. Raises QuotaExceeded; the transaction must then be rolled back.
+    """
+    return submit_all(session, [new], quotas)[0]
 
 
-def submit_all(session: Session, wanted: Sequence[NewJob]) -> list[JobRow]:
+def submit_all(session: Session, wanted: Sequence[NewJob], quotas: Quotas = UNLIMITED) -> list[JobRow]:
     """`submit` for several jobs of one project, in a handful of statements. In the order in which they were given."""
     moment = clock(session)
     jobs = [_queued(new, moment) for new in wanted]
@@ -56,6 +61,8 @@ def submit_all(session: Session, wanted: Sequence[NewJob]) -> list[JobRow]:
         announce_all(session, jobs, "job.queued")
     session.flush()
     ring_all(session, jobs)
+    if jobs:
+        accept_jobs(session, jobs[0].project_id, Counter(job.model for job in jobs), quotas)
     return jobs
 
 
@@ -90,10 +97,10 @@ def _queued(new: NewJob, moment: datetime) -> JobRow:
     )
 
 
-def retry_of(session: Session, job: JobRow, *, request_id: str | None = None) -> JobRow:
+def retry_of(session: Session, job: JobRow, *, request_id: str | None = None, quotas: Quotas = UNLIMITED) -> JobRow:
     """A new job for the same video, with `parent_job_id`. A deadline that has passed is not carried over.
 
-    Raises NotRetryable unless the job is finished and did not succeed, Erased when its source is gone.
+    Raises NotRetryable unless the job is finished and did not succeed, Erased when its source is gone, QuotaExceeded.
     """
     if job.erased_at is not None:
         raise Erased
@@ -119,6 +126,7 @@ def retry_of(session: Session, job: JobRow, *, request_id: str | None = None) ->
             max_attempts=job.max_attempts,
             expires_in_days=kept / timedelta(days=1),
         ),
+        quotas,
     )
 
 
