@@ -14,6 +14,7 @@ from api.dependencies import Services, ServicesDep
 from styleflow import api_keys
 from styleflow.api_keys import Principal
 from styleflow.errors import ForbiddenScope, Unauthenticated
+from styleflow.key_grants import Address, client_address
 
 COMPAT_PROJECT = "compat"
 
@@ -31,8 +32,20 @@ def _authenticated(
     if not presented:
         raise Unauthenticated("Send an API key: Authorization: Bearer sfk_live_…")
     with services.database.transaction() as session:
-        principal = api_keys.authenticate(session, services.pepper, presented)
+        principal = api_keys.authenticate(session, services.pepper, presented, _address(request, services))
     rate_limits.count(request, services.limiter, services.settings, principal)
+    return principal
+
+
+def _address(request: Request, services: Services) -> Address | None:
+    """Where the request comes from, for keys that are good from some networks only."""
+    forwarded = [one for line in request.headers.getlist("x-forwarded-for") for one in line.split(",")]
+    peer = request.client.host if request.client else None
+    return client_address(peer, forwarded, services.settings.trusted_proxies)
+
+
+async def _any_key(principal: Annotated[Principal, Depends(_authenticated)]) -> Principal:
+    structlog.contextvars.bind_contextvars(project=principal.project_id)
     return principal
 
 
@@ -55,6 +68,10 @@ BatchesWriter = Annotated[Principal, Depends(_with_scope("batches:write"))]
 EvidenceReader = Annotated[Principal, Depends(_with_scope("evidence:read"))]
 ModelsAdmin = Annotated[Principal, Depends(_with_scope("models:admin"))]
 WebhooksManager = Annotated[Principal, Depends(_with_scope("webhooks:manage"))]
+KeysAdmin = Annotated[Principal, Depends(_with_scope("keys:admin"))]
+AuditReader = Annotated[Principal, Depends(_with_scope("audit:read"))]
+AnyKey = Annotated[Principal, Depends(_any_key)]
+"""For what every caller may know of itself."""
 
 
 def compat_project(

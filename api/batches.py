@@ -31,6 +31,7 @@ from api.schemas.batches import (
 from styleflow.batch_tables import BatchRow
 from styleflow.batches import control, queries
 from styleflow.jobs.batch_counts import counts_of, spent_seconds_of
+from styleflow.quotas import accept_batch
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"], dependencies=[JSON_ONLY])
 
@@ -76,10 +77,20 @@ def create_batch(
             session,
             lambda: _accepted(
                 session,
-                queries.create(session, new_batch(services, session, principal.project_id, body, request_id)),
+                _opened(
+                    services,
+                    session,
+                    queries.create(session, new_batch(services, session, principal.project_id, body, request_id)),
+                ),
             ),
         )
     return answer.response()
+
+
+def _opened(services: Services, session: Session, row: BatchRow) -> BatchRow:
+    """Raises QuotaExceeded."""
+    accept_batch(session, row.project_id, services.quotas)
+    return row
 
 
 def _accepted(session: Session, row: BatchRow) -> Answer:
@@ -270,4 +281,8 @@ def retry_failed(batch_id: str, principal: BatchesWriter, services: ServicesDep,
     """Items whose job failed or expired until now become new jobs, which name the old ones as `parent_job_id`. A
     completed batch is running again.
     """
-    return _ordered(services, principal.project_id, "retry-failed", batch_id, key, control.retry_failed)
+
+    def again(session: Session, project_id: str, batch_id: str) -> BatchRow:
+        return _opened(services, session, control.retry_failed(session, project_id, batch_id))
+
+    return _ordered(services, principal.project_id, "retry-failed", batch_id, key, again)

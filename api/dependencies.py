@@ -20,6 +20,7 @@ from styleflow.database import Database
 from styleflow.egress import Egress
 from styleflow.errors import InvalidRequest, UnsupportedMediaType
 from styleflow.packs import Catalog
+from styleflow.quotas import Quotas
 from styleflow.rate_limits import RateLimiter
 from styleflow.settings import Settings
 from styleflow.storage.bucket import Bucket
@@ -45,6 +46,8 @@ class Services:
     cursors: Cursors
     upload_tokens: UploadTokens
     secret_box: SecretBox
+    quotas: Quotas
+    """Those of a project that has no own ones."""
     metrics: CollectorRegistry
     open_source: Callable[[str], Bucket]
     """The bucket of a source by its name. Raises SourceNotAllowed when it is not on the allow-list."""

@@ -29,6 +29,7 @@ _PREFIXES = {
     "request": "",
     "webhook_endpoint": "whe",
     "api_key": "key",
+    "audit_event": "aud",
 }
 """`…_id`, or an `object` that has an `id`, → the prefix of such an id."""
 _BY_NAME: Mapping[str, Any] = {

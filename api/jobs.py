@@ -28,6 +28,7 @@ from api.schemas.jobs import (
 )
 from api.submission import prepare, record
 from api.waiting import settled_within
+from styleflow import audit
 from styleflow.jobs import intake, progress, queries
 from styleflow.jobs.state import TERMINAL, JobState
 from styleflow.storage.keys import evidence_prefix
@@ -239,7 +240,7 @@ def retry_job(
 def _retried(services: Services, session: Session, project_id: str, job_id: str, request_id: str) -> Answer:
     job = queries.get_job(session, project_id, job_id)
     intake.admit(session, services.settings.max_queued_jobs)
-    return _accepted(intake.retry_of(session, job, request_id=request_id))
+    return _accepted(intake.retry_of(session, job, request_id=request_id, quotas=services.quotas))
 
 
 @router.delete(
@@ -260,6 +261,7 @@ def delete_job(job_id: str, principal: JobsWriter, services: ServicesDep) -> Res
         keys += [found.key for found in services.bucket.list(evidence_prefix(job_id))]
         # Before the commit: should the store refuse, the job is still there to be erased again.
         services.bucket.delete(keys)
+        audit.record(session, principal.project_id, principal.id, "job.deleted", job_id)
     return Response(status_code=204)
 
 

@@ -17,6 +17,7 @@ from starlette.routing import Route
 import styleflow
 from api import (
     artifacts,
+    audit_events,
     batch_events,
     batches,
     deliveries,
@@ -27,10 +28,12 @@ from api import (
     health,
     job_events,
     jobs,
+    keys,
     models,
     policies,
     predict,
     problems,
+    projects,
     reruns,
     upload_bodies,
     upload_parts,
@@ -53,6 +56,7 @@ from styleflow.egress import Egress, EgressPolicy
 from styleflow.errors import ConfigurationError, SourceNotAllowed
 from styleflow.logging import configure_logging
 from styleflow.packs import Catalog
+from styleflow.quotas import Quotas
 from styleflow.rate_limits import RateLimiter
 from styleflow.settings import Settings
 from styleflow.storage.bucket import Bucket
@@ -78,6 +82,9 @@ ROUTERS = (
     events.router,
     models.router,
     policies.router,
+    keys.router,
+    projects.router,
+    audit_events.router,
 )
 UNVERSIONED = (health.router, predict.router)
 """Called by probes and by callers of the original server, who may add to the address what they like."""
@@ -166,6 +173,7 @@ def open_services(settings: Settings) -> Services:
         cursors=Cursors(secret),
         upload_tokens=tokens,
         secret_box=SecretBox(secret),
+        quotas=Quotas.from_settings(settings.model_dump()),
         metrics=metrics,
         open_source=_source_buckets(settings, bucket),
     )

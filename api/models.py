@@ -5,8 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from api import rate_limits
 from api.answers import ok
-from api.auth import MAY_READ_JOBS
+from api.auth import MAY_READ_JOBS, JobsReader
 from api.dependencies import MAX_WAIT_SECONDS, ServicesDep
 from api.documented import WITH_KEY, problems
 from api.evidence import MAX_FRAMES
@@ -14,7 +15,9 @@ from api.pages import MAX_LIMIT
 from api.schemas.batches import MAX_IN_FLIGHT, MAX_INLINE_ITEMS
 from api.schemas.jobs import MAX_METADATA_BYTES, MAX_TAGS
 from api.schemas.models import Limits, Model, ModelList
+from api.schemas.projects import quota_body
 from api.upload_rows import UPLOAD_HOURS
+from styleflow import quotas
 from styleflow.errors import NotFound, UnknownModel
 from styleflow.exports.queries import MAX_OPEN
 from styleflow.packs import Catalog, Pack
@@ -79,11 +82,15 @@ async def read_model(name: str, services: ServicesDep) -> Response:
     summary="Read every ceiling of this installation",
     response_model=Limits,
     responses=problems(*WITH_KEY),
-    dependencies=[MAY_READ_JOBS],
 )
-async def read_limits(services: ServicesDep) -> Response:
-    """For programs that would rather know than try."""
+def read_limits(principal: JobsReader, services: ServicesDep) -> Response:
+    """For programs that would rather know than try: sizes, requests a minute (what is not named has no limit),
+    and the project's own quotas with what is used of them.
+    """
     settings = services.settings
+    with services.database.transaction() as session:
+        held = quotas.all_standings(session, principal.project_id, services.quotas)
+    policies = [policy for method in ("GET", "POST") for policy in rate_limits.policies(settings, method) if policy]
     return ok(
         Limits(
             max_body_bytes=settings.max_body_bytes,
@@ -108,6 +115,9 @@ async def read_limits(services: ServicesDep) -> Response:
                 "results_days": settings.results_days,
                 "events_days": settings.events_days,
                 "exports_days": settings.exports_days,
+                "audit_days": settings.audit_days,
             },
+            requests_per_minute={policy.name: policy.quota for policy in policies},
+            quotas=[quota_body(one) for one in held],
         )
     )

@@ -33,6 +33,7 @@ from api.schemas.policies import (
     ThresholdValues,
 )
 from api.submission import field_problem
+from styleflow import audit
 from styleflow.batches.queries import get_batch
 from styleflow.errors import InvalidRequest
 from styleflow.policies import queries, relabeling
@@ -133,6 +134,7 @@ def put_policy(
     expected = _expected(if_match)
     with services.database.transaction() as session:
         row = queries.put(session, principal.project_id, name, _read(name, body.thresholds), body.description, expected)
+        audit.record(session, principal.project_id, principal.id, "policy.changed", queries.label(row))
     return ok(_shape(row), {"ETag": _etag(row)})
 
 
@@ -191,6 +193,8 @@ def relabel(
 
 def _ordered(session: Session, principal: ModelsAdmin, name: str, body: RelabelingScope) -> Answer:
     row = relabeling.order(session, principal.project_id, name, _scope(session, principal, body))
+    cited = f"{row.policy}@{row.revision}"
+    audit.record(session, principal.project_id, principal.id, "policy.relabel", cited, {"relabeling": row.id})
     return Answer(202, as_json(_relabeling(row)), {"Location": f"/v1/relabelings/{row.id}"})
 
 

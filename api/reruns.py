@@ -72,5 +72,7 @@ def _rerun(
     hold_upload(session, job.source)
     intake.admit(session, services.settings.max_queued_jobs)
     options = None if body.options is None else stored_options(body.options)
-    row = intake.rerun_of(session, job, model=body.model, options=options, request_id=request_id)
+    row = intake.rerun_of(
+        session, job, model=body.model, options=options, request_id=request_id, quotas=services.quotas
+    )
     return Answer(202, as_json(shapes.job(row)), {"Location": f"/v1/jobs/{row.id}", "Retry-After": "2"})

@@ -69,7 +69,7 @@ def prepare(services: Services, project_id: str, source: UploadSource | S3Source
 def record(
     services: Services, session: Session, project_id: str, body: CreateJob, prepared: Prepared, request_id: str
 ) -> JobRow:
-    """Write the job. Raises what `prepare` found, UnknownModel, InvalidRequest and BacklogFull."""
+    """Write the job. Raises what `prepare` found, UnknownModel, InvalidRequest, BacklogFull and QuotaExceeded."""
     source = prepared.accepted()
     model = body.model or services.settings.default_model
     services.catalog.resolve(model)
@@ -96,6 +96,7 @@ def record(
             max_attempts=services.settings.max_attempts,
             expires_in_days=services.settings.results_days,
         ),
+        services.quotas,
     )
 
 

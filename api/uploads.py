@@ -20,6 +20,7 @@ from api.submission import field_problem
 from api.upload_completion import completed_upload
 from api.upload_rows import announce_upload, get_upload
 from styleflow.errors import Erased, NotFound, PayloadTooLarge
+from styleflow.quotas import accept_upload
 from styleflow.storage.bucket import PresignedPut
 from styleflow.storage.multiparts import Part
 from styleflow.tables import UploadRow
@@ -53,14 +54,15 @@ def create_upload(
     content = body.model_dump(mode="json", exclude_unset=True)
     once = Once(principal.project_id, "POST /v1/uploads", key, content, services.settings.idempotency_hours)
     with services.database.transaction() as session:
-        answer = once.answer(session, lambda: _announced(session, principal.project_id, body))
+        answer = once.answer(session, lambda: _announced(services, session, principal.project_id, body))
         row = _made(session, principal.project_id, answer)
     return ok(shapes.upload(row, _address(services, row)), answer.headers, status=answer.status)
 
 
-def _announced(session: Session, project_id: str, body: CreateUpload) -> Answer:
+def _announced(services: Services, session: Session, project_id: str, body: CreateUpload) -> Answer:
     """Only the id, because this is what an Idempotency-Key keeps: state and address are those of the moment."""
     row = announce_upload(session, project_id, body)
+    accept_upload(session, project_id, body.size_bytes, services.quotas)
     return Answer(201, {"id": row.id}, {"Location": f"/v1/uploads/{row.id}"})
 
 

@@ -29,7 +29,10 @@ from api.schemas.webhooks import (
     RotateSecret,
 )
 from api.submission import check_address
+from styleflow import audit
+from styleflow.api_keys import Principal
 from styleflow.errors import NotFound, PreconditionFailed, PreconditionRequired
+from styleflow.quotas import accept_endpoint
 from styleflow.webhook_tables import WebhookEndpointRow
 from styleflow.webhooks import endpoints
 
@@ -58,16 +61,18 @@ def create_endpoint(
     content = body.model_dump(mode="json", exclude_unset=True)
     once = Once(principal.project_id, "POST /v1/webhook-endpoints", key, content, services.settings.idempotency_hours)
     with services.database.transaction() as session:
-        answer = once.answer(session, lambda: _created(services, session, principal.project_id, body))
+        answer = once.answer(session, lambda: _created(services, session, principal, body))
         secret = _secret(services, session, principal.project_id, answer.body["id"])
     return Answer(answer.status, {**answer.body, "secret": secret}, answer.headers).response()
 
 
-def _created(services: Services, session: Session, project_id: str, body: CreateEndpoint) -> Answer:
+def _created(services: Services, session: Session, principal: Principal, body: CreateEndpoint) -> Answer:
     """Without the secret, because this is what an Idempotency-Key keeps, and secrets are kept encrypted only."""
     check_address(services, body.url, "/url")
     new = endpoints.NewEndpoint(**body.model_dump())
-    row, _ = endpoints.create_endpoint(session, services.secret_box, project_id, new)
+    row, _ = endpoints.create_endpoint(session, services.secret_box, principal.project_id, new)
+    accept_endpoint(session, principal.project_id, services.quotas)
+    audit.record(session, principal.project_id, principal.id, "webhook_endpoint.created", row.id)
     location = f"/v1/webhook-endpoints/{row.id}"
     return Answer(201, as_json(shapes.endpoint(row)), {"Location": location, "ETag": _etag(row)})
 
@@ -146,6 +151,8 @@ def change_endpoint(
         if body.url is not None:
             check_address(services, body.url, "/url")
         endpoints.update_endpoint(session, row, _changes(body))
+        changed = {"members": sorted(body.model_fields_set)}  # not their values: an address may hold a password
+        audit.record(session, principal.project_id, principal.id, "webhook_endpoint.changed", endpoint_id, changed)
         return ok(shapes.endpoint(row), {"ETag": _etag(row)})
 
 
@@ -175,6 +182,7 @@ def delete_endpoint(endpoint_id: str, principal: WebhooksManager, services: Serv
     """What was on its way to it is not sent any more."""
     with services.database.transaction() as session:
         endpoints.delete_endpoint(session, principal.project_id, endpoint_id)
+        audit.record(session, principal.project_id, principal.id, "webhook_endpoint.deleted", endpoint_id)
     return Response(status_code=204)
 
 
@@ -211,6 +219,7 @@ def enable_endpoint(endpoint_id: str, principal: WebhooksManager, services: Serv
     with services.database.transaction() as session:
         row = endpoints.get_endpoint(session, principal.project_id, endpoint_id, lock=True)
         endpoints.enable(session, row)
+        audit.record(session, principal.project_id, principal.id, "webhook_endpoint.enabled", endpoint_id)
         return ok(shapes.endpoint(row), {"ETag": _etag(row)})
 
 
@@ -239,6 +248,7 @@ def rotate_secret(
         endpoints.rotate_secret(
             session, services.secret_box, row, overlap_hours=body.overlap_hours, kind=body.signature
         )
+        audit.record(session, principal.project_id, principal.id, "webhook_endpoint.rotated", endpoint_id)
         return Answer(200, as_json(shapes.endpoint(row)), {"ETag": _etag(row)})
 
     with services.database.transaction() as session:

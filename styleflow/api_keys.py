@@ -1,9 +1,9 @@
 """API keys, the projects that they belong to, and the box that keeps webhook secrets.
 
-A key reads `sfk_live_<key id>_<secret><checksum>`: 12 base62 characters by which it is found, 32 random bytes as 43
-base62 characters, and a CRC-32 of all before it as 6 more, so that a typo is noticed without asking the database and
+A key reads `sfk_<live|test>_<key id>_<secret><checksum>`: 12 base62 characters by which it is found, 32 random bytes as
+43 base62 characters, and a CRC-32 of all before it as 6 more, so that a typo is noticed without asking the database and
 a scanner recognises a leaked key. Stored are the id and an HMAC-SHA256 of the secret; a secret of 256 random bits
-needs no slow hash.
+needs no slow hash. For a while after a rotation the secret before it is good as well.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import re
 import secrets
 import string
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken
@@ -25,8 +26,17 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from styleflow.errors import ConfigurationError, ForbiddenScope, InvalidRequest, NotFound, Unauthenticated
+from styleflow.database import transaction_time
+from styleflow.errors import (
+    ConfigurationError,
+    ForbiddenScope,
+    InvalidRequest,
+    NotFound,
+    NotRetryable,
+    Unauthenticated,
+)
 from styleflow.ids import new_id
+from styleflow.key_grants import Address, Grant, allowed_from
 from styleflow.tables import ApiKeyRow, ProjectRow
 
 SCOPES = frozenset(
@@ -44,11 +54,13 @@ SCOPES = frozenset(
     }
 )
 
+MODES = ("live", "test")
+"""What a key says of itself, for scanners and for people. Both may do what their scopes say."""
 MINIMUM_SECRET_KEY_CHARACTERS = 16
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _KEY_ID_CHARACTERS, _SECRET_CHARACTERS, _CHECKSUM_CHARACTERS = 12, 43, 6
 _FORM = re.compile(
-    rf"sfk_live_(?P<key_id>[0-9A-Za-z]{{{_KEY_ID_CHARACTERS}}})_(?P<secret>[0-9A-Za-z]{{{_SECRET_CHARACTERS}}})"
+    rf"sfk_(?P<mode>live|test)_(?P<key_id>[0-9A-Za-z]{{{_KEY_ID_CHARACTERS}}})_(?P<secret>[0-9A-Za-z]{{{_SECRET_CHARACTERS}}})"
     rf"(?P<checksum>[0-9A-Za-z]{{{_CHECKSUM_CHARACTERS}}})"
 )
 
@@ -60,6 +72,8 @@ class Principal:
     project_id: str
     key_id: str
     scopes: frozenset[str]
+    id: str
+    """The key's own `key_…`, by which its deeds are recorded; `key_id` is the part of its text by which it is found."""
 
     def require(self, scope: str) -> None:
         """Raises ForbiddenScope when the key lacks the scope."""
@@ -95,9 +109,18 @@ def ensure_project(session: Session, name: str) -> ProjectRow:
 
 
 def create(
-    session: Session, pepper: str, project_id: str, name: str, scopes: Iterable[str], days: float | None = None
+    session: Session,
+    pepper: str,
+    project_id: str,
+    name: str,
+    scopes: Iterable[str],
+    days: float | None = None,
+    *,
+    expires_at: datetime | None = None,
+    cidrs: Sequence[str] | None = None,
+    mode: str = "live",
 ) -> tuple[ApiKeyRow, str]:
-    """A new key and its text, which cannot be shown again. `days` None never expires.
+    """A new key and its text, which cannot be shown again. Neither `days` nor `expires_at`: it never expires.
 
     `pepper` is the service's secret key. Raises InvalidRequest for an unknown scope or no scope at all.
     """
@@ -105,7 +128,7 @@ def create(
     if not wanted or not SCOPES.issuperset(wanted):
         raise InvalidRequest(f"scopes are some of: {', '.join(sorted(SCOPES))}")
     key_id = "".join(secrets.choice(_ALPHABET) for _ in range(_KEY_ID_CHARACTERS))
-    secret = _base62(secrets.randbits(256), _SECRET_CHARACTERS)
+    secret = _new_secret()
     row = ApiKeyRow(
         id=new_id("key"),
         project_id=project_id,
@@ -113,18 +136,20 @@ def create(
         key_id=key_id,
         secret_hash=_hash(pepper, secret),
         scopes=wanted,
-        expires_at=None if days is None else _days_from_now(session, days),
+        expires_at=expires_at if days is None else _days_from_now(session, days),
+        cidrs=None if cidrs is None else list(cidrs),
+        mode=mode,
     )
     session.add(row)
     session.flush()
     session.refresh(row)
-    return row, _written(key_id, secret)
+    return row, _written(mode, key_id, secret)
 
 
-def authenticate(session: Session, pepper: str, presented: str) -> Principal:
-    """Who presents this key. Raises Unauthenticated, in the same words whatever is wrong with it."""
+def authenticate(session: Session, pepper: str, presented: str, address: Address | None = None) -> Principal:
+    """Who presents this key, from `address`. Raises Unauthenticated, in the same words whatever is wrong with it."""
     match = _FORM.fullmatch(presented)
-    if match is None or not hmac.compare_digest(presented, _written(match["key_id"], match["secret"])):
+    if match is None or not hmac.compare_digest(presented, _written(match["mode"], match["key_id"], match["secret"])):
         raise Unauthenticated
     row = session.scalars(
         select(ApiKeyRow).where(
@@ -133,12 +158,62 @@ def authenticate(session: Session, pepper: str, presented: str) -> Principal:
             (ApiKeyRow.expires_at.is_(None)) | (ApiKeyRow.expires_at > func.now()),
         )
     ).one_or_none()
-    # An unknown id costs the same comparison, so that the time of the answer does not tell ids apart.
-    expected = row.secret_hash if row is not None else bytes(32)
-    if not hmac.compare_digest(expected, _hash(pepper, match["secret"])) or row is None:
+    # An unknown id costs the same comparisons, so that the time of the answer does not tell ids apart.
+    given, known = _hash(pepper, match["secret"]), row.secret_hash if row is not None else bytes(32)
+    fits = hmac.compare_digest(known, given) | hmac.compare_digest(_overlapping(session, row), given)
+    if not fits or row is None or row.mode != match["mode"] or not allowed_from(row.cidrs, address):
         raise Unauthenticated
     session.execute(_USED, {"id": row.id})
-    return Principal(row.project_id, row.key_id, frozenset(row.scopes))
+    return Principal(row.project_id, row.key_id, frozenset(row.scopes), row.id)
+
+
+def get_key(session: Session, project_id: str, row_id: str, *, lock: bool = False) -> ApiKeyRow:
+    """Raises NotFound, also for another project's key."""
+    wanted = select(ApiKeyRow).where(ApiKeyRow.id == row_id, ApiKeyRow.project_id == project_id)
+    if lock:
+        wanted = wanted.with_for_update().execution_options(populate_existing=True)
+    row = session.scalars(wanted).one_or_none()
+    if row is None:
+        raise NotFound
+    return row
+
+
+def grant_of_holder(session: Session, principal: Principal) -> Grant:
+    """What the caller's own key may hand on; locked, so that it stays good. Raises Unauthenticated if revoked."""
+    held = select(ApiKeyRow).where(ApiKeyRow.id == principal.id, ApiKeyRow.revoked_at.is_(None))
+    row = session.scalars(held.with_for_update(read=True)).one_or_none()
+    if row is None:
+        raise Unauthenticated
+    return grant_of(row)
+
+
+def grant_of(row: ApiKeyRow) -> Grant:
+    cidrs = None if row.cidrs is None else tuple(row.cidrs)
+    return Grant(scopes=frozenset(row.scopes), expires_at=row.expires_at, cidrs=cidrs)
+
+
+def page_of_keys(session: Session, project_id: str, limit: int, after: str | None = None) -> list[ApiKeyRow]:
+    """Newest first; `after` is the id of the last one seen."""
+    wanted = select(ApiKeyRow).where(ApiKeyRow.project_id == project_id)
+    if after is not None:
+        wanted = wanted.where(ApiKeyRow.id < after)
+    return list(session.scalars(wanted.order_by(ApiKeyRow.id.desc()).limit(limit)))
+
+
+def rotate(session: Session, pepper: str, row: ApiKeyRow, overlap_hours: float) -> str:
+    """A new secret for the key, which the caller has locked; returns its text. The secret until now is good for so many
+    hours more, one from a rotation before that no longer. Raises NotRetryable for a key that is worth nothing.
+    """
+    moment: datetime = session.execute(select(func.now())).scalar_one()
+    if row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= moment):
+        raise NotRetryable("Only a key that is valid can be rotated; make a new one.")
+    secret = _new_secret()
+    row.previous_secret_hash = row.secret_hash if overlap_hours > 0 else None
+    row.previous_expires_at = moment + timedelta(hours=overlap_hours) if overlap_hours > 0 else None
+    row.secret_hash = _hash(pepper, secret)
+    row.rotated_at = moment
+    session.flush()
+    return _written(row.mode, row.key_id, secret)
 
 
 def find_project(session: Session, name: str) -> ProjectRow:
@@ -180,8 +255,19 @@ def _days_from_now(session: Session, days: float) -> Any:
     return session.execute(select(func.now() + func.make_interval(0, 0, 0, 0, 0, 0, days * 86400.0))).scalar_one()
 
 
-def _written(key_id: str, secret: str) -> str:
-    body = f"sfk_live_{key_id}_{secret}"
+def _overlapping(session: Session, row: ApiKeyRow | None) -> bytes:
+    """The hash of the secret before the last rotation while it is good, else one that fits nothing."""
+    if row is None or row.previous_secret_hash is None or row.previous_expires_at is None:
+        return bytes(32)
+    return row.previous_secret_hash if row.previous_expires_at > transaction_time(session) else bytes(32)
+
+
+def _new_secret() -> str:
+    return _base62(secrets.randbits(256), _SECRET_CHARACTERS)
+
+
+def _written(mode: str, key_id: str, secret: str) -> str:
+    body = f"sfk_{mode}_{key_id}_{secret}"
     return body + _base62(zlib.crc32(body.encode()), _CHECKSUM_CHARACTERS)
 
 

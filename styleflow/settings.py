@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic import AliasChoices, Field, IPvAnyNetwork, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from styleflow.token_bucket import MAX_QUOTA
@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     secret_key: SecretStr = SecretStr("")
     source_buckets: list[str] = Field(default_factory=list)
     export_buckets: list[str] = Field(default_factory=list)
+    trusted_proxies: list[IPvAnyNetwork] = Field(default_factory=list)
     compat_predict: bool = False
     predict_wait_seconds: float = 300.0
     egress_allow_http: bool = False
@@ -54,6 +55,12 @@ class Settings(BaseSettings):
     key_writes_per_minute: int = Field(default=30_000, ge=0, le=MAX_QUOTA)
     max_event_streams: int = 2_000
     max_project_event_streams: int = 500
+    quota_active_jobs: int = Field(default=0, ge=0)
+    quota_jobs_per_day: int = Field(default=0, ge=0)
+    quota_worker_seconds_per_day: int = Field(default=0, ge=0)
+    quota_upload_bytes_per_day: int = Field(default=0, ge=0)
+    quota_open_batches: int = Field(default=0, ge=0)
+    quota_webhook_endpoints: int = Field(default=0, ge=0)
     log_format: Literal["console", "json"] = "console"
     environment: Literal["development", "production"] = "development"
 
@@ -91,6 +98,7 @@ class Settings(BaseSettings):
     results_days: float = 400.0
     events_days: float = 30.0
     exports_days: float = 7.0
+    audit_days: float = 730.0
 
     @model_validator(mode="after")
     def _nothing_of_development_in_production(self) -> Self:

@@ -76,6 +76,14 @@ class ApiKeyRow(Table):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
+    mode: Mapped[str] = mapped_column(server_default=text("'live'"))
+    """`live` or `test`: the word in the key's own text."""
+    cidrs: Mapped[list[str] | None]
+    """Networks from which it may be used; null is from anywhere."""
+    rotated_at: Mapped[datetime | None]
+    previous_secret_hash: Mapped[bytes | None]
+    """The secret before the last rotation, good until `previous_expires_at`."""
+    previous_expires_at: Mapped[datetime | None]
 
 
 class JobRow(Table):

@@ -72,7 +72,7 @@ def test_any_changed_character_is_not_authenticated(session: Session, project: s
 
 def test_a_well_formed_key_with_another_secret_is_not_authenticated(session: Session, project: str) -> None:
     row, _ = api_keys.create(session, PEPPER, project, "ci", ["jobs:read"], None)
-    forged = api_keys._written(row.key_id, "A" * 43)
+    forged = api_keys._written("live", row.key_id, "A" * 43)
 
     with pytest.raises(Unauthenticated):
         api_keys.authenticate(session, PEPPER, forged)

@@ -24,6 +24,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from styleflow import audit, usage
 from styleflow.api_keys import SecretBox
 from styleflow.batches.expansion import Expander
 from styleflow.batches.feeding import Feeder
@@ -36,6 +37,7 @@ from styleflow.exports.exporter import Exporter, drop_leftovers
 from styleflow.jobs import ageing, batch_counts, dispatch, open_multiparts, orphans, rescue, retention
 from styleflow.logging import configure_logging
 from styleflow.policies.relabeling import relabel_once
+from styleflow.quotas import Quotas
 from styleflow.settings import Settings
 from styleflow.storage.bucket import Bucket
 from styleflow.webhooks import delivery, health, replay
@@ -115,17 +117,23 @@ def batch_duties(settings: Settings, database: Database) -> list[Duty]:
         max_queued=settings.max_queued_jobs,
         max_attempts=settings.max_attempts,
         keep_days=settings.results_days,
+        quotas=Quotas.from_settings(settings.model_dump()),
     )
 
     def folded() -> int:
         with database.transaction() as session:
             return batch_counts.fold(session)
 
+    def usage_folded() -> int:
+        with database.transaction() as session:
+            return usage.fold(session)
+
     return [
         Duty("feed batches", 1.0, feeder.feed_once),
         Duty("tend batches", 1.0, lambda: tend_once(database)),
         Duty("fold counts", 5.0, folded),
         Duty("relabel", 1.0, lambda: relabel_once(database)),
+        Duty("fold usage", 5.0, usage_folded),
     ]
 
 
@@ -144,8 +152,18 @@ def house_duties(settings: Settings, database: Database) -> list[Duty]:
         with database.transaction() as session:
             return sweep(session, bucket)
 
+    def audit_dropped() -> int:
+        with database.transaction() as session:
+            return audit.drop_old(session, settings.audit_days)
+
+    def recounted() -> int:
+        with database.transaction() as session:
+            return usage.recount(session)
+
     return [
         *(Duty(f"retention of {kind}", 600.0, partial(forget, sweep)) for kind, sweep in retention.KINDS.items()),
+        Duty("retention of audit events", 600.0, audit_dropped),
+        Duty("recount", 21_600.0, recounted),
         Duty("orphans", 60.0, orphans.OrphanReaper(database, bucket).reap),
         Duty("open multiparts", 600.0, open_multiparts.MultipartReaper(database, bucket).reap),
         *(Duty(name, every, partial(swept, sweep)) for name, every, sweep in EXPORT_SWEEPS),

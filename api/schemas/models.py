@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from api.schemas.body import ResponseBody, Timestamp
+from api.schemas.projects import Quota
 
 
 class Model(ResponseBody):
@@ -53,3 +54,5 @@ class Limits(ResponseBody):
     idempotency_hours: float
     upload_hours: float
     retention: dict[str, float]
+    requests_per_minute: dict[str, int]
+    quotas: list[Quota]

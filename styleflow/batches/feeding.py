@@ -22,6 +22,7 @@ from styleflow.jobs.fairness import Ring, share
 from styleflow.jobs.intake import NewJob, admit, submit_all
 from styleflow.jobs.state import JobState, Lane
 from styleflow.jobs.upload_sources import hold_uploads, pinned
+from styleflow.quotas import UNLIMITED, Quotas, room_for_jobs
 
 FED_AT_ONCE = 500
 """Jobs in one round, over all batches: some hundred milliseconds of transactions."""
@@ -47,6 +48,8 @@ class Feeder:
     max_attempts: int
     keep_days: float
     """How long the jobs and their results are kept."""
+    quotas: Quotas = UNLIMITED
+    """Those of a project that has no own ones. What they leave no room for stays in its list."""
     at_once: int = FED_AT_ONCE
     ring: Ring = field(default_factory=Ring)
 
@@ -76,12 +79,17 @@ class Feeder:
                 return 0
             # Counted again under the lock: only whoever holds it adds jobs, so the cap holds.
             room = _room(batch.max_in_flight, counts_of(session, [batch_id])[batch_id])
-            items = _waiting(session, batch_id, min(units, room))
+            items = _waiting(session, batch_id, min(units, room, self._allowance(session, batch.project_id)))
             held = hold_uploads(session, batch.project_id, _uploads_of(items))
-            jobs = submit_all(session, [self._job(batch, item, held) for item in items])
+            jobs = submit_all(session, [self._job(batch, item, held) for item in items], self.quotas)
             _mark(session, batch_id, {job.batch_position: job.id for job in jobs})
             add_counts(session, batch_id, {LISTED: -len(jobs), JobState.QUEUED: len(jobs)})
             return len(jobs)
+
+    def _allowance(self, session: Session, project_id: str) -> int:
+        """Jobs that the project's quotas leave room for. A turn's worth at a time: its callers wait for the commit."""
+        room = room_for_jobs(session, project_id, self.quotas)
+        return self.at_once if room is None else min(room, QUANTUM)
 
     def _job(self, batch: BatchRow, item: Row[Any], held: Mapping[str, Mapping[str, Any]]) -> NewJob:
         template, own = batch.template, item.item

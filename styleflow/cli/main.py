@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 COMMANDS = {
     "analyze": "styleflow.cli.analyze:analyze",
+    "audit": "styleflow.cli.audit:app",
     "bench": "styleflow.cli.bench:app",
     "datasets": "styleflow.cli.datasets:app",
     "demo": "styleflow.cli.demo:demo",
@@ -18,6 +19,7 @@ COMMANDS = {
     "health": "styleflow.cli.health:health",
     "keys": "styleflow.cli.keys:app",
     "migrate": "styleflow.cli.migrate:migrate",
+    "projects": "styleflow.cli.projects:app",
     "train": "styleflow.cli.train:app",
     "up": "styleflow.cli.up:up",
     "weights": "styleflow.cli.weights:app",

@@ -164,7 +164,8 @@ def _start_doors(supervisor: Supervisor, place: Place, environment: Mapping[str,
         install = (*module, "styleflow.cli.main", "weights", "install")
         supervisor.run_once(_program(place, environment, "weights", install))
     listen = ("--host", place.host, "--port", str(place.port), "--no-access-log", "--timeout-graceful-shutdown", "5")
-    serve = (*module, "uvicorn", "api.main:create_app", "--factory", *listen)
+    # Whose X-Forwarded-For counts is said by STYLEFLOW_TRUSTED_PROXIES, not by uvicorn, which believes this machine.
+    serve = (*module, "uvicorn", "api.main:create_app", "--factory", "--no-proxy-headers", *listen)
     supervisor.start(_program(place, environment, "api", serve, is_ready=lambda: _answers(place.url)))
     supervisor.start(_program(place, environment, "light-worker", (*module, "worker.duties")))
     threads = str(worker_threads(_cores(), len(LANES)))

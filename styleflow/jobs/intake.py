@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from styleflow.errors import BacklogFull, Erased, NotRetryable
 from styleflow.ids import new_id
 from styleflow.jobs.state import TERMINAL, JobState, Lane
 from styleflow.jobs.transitions import clock, ring_all
+from styleflow.quotas import UNLIMITED, Quotas, accept_jobs
 from styleflow.tables import JobRow
 from styleflow.webhooks.announce import announce_all
 
@@ -46,12 +48,15 @@ class NewJob:
     """How long the job and its result are kept, from now."""
 
 
-def submit(session: Session, new: NewJob) -> JobRow:
-    """Record a job in `queued` with its nudge and the event `job.queued`; dispatch is woken at commit."""
-    return submit_all(session, [new])[0]
+def submit(session: Session, new: NewJob, quotas: Quotas = UNLIMITED) -> JobRow:
+    """Record a job in `queued` with its nudge and the event `job.queued`; dispatch is woken at commit.
+
+    `quotas` are those of a project without own ones. Raises QuotaExceeded; the transaction must then be rolled back.
+    """
+    return submit_all(session, [new], quotas)[0]
 
 
-def submit_all(session: Session, wanted: Sequence[NewJob]) -> list[JobRow]:
+def submit_all(session: Session, wanted: Sequence[NewJob], quotas: Quotas = UNLIMITED) -> list[JobRow]:
     """`submit` for several jobs of one project, in a handful of statements. In the order in which they were given."""
     moment = clock(session)
     jobs = [_queued(new, moment) for new in wanted]
@@ -60,6 +65,8 @@ def submit_all(session: Session, wanted: Sequence[NewJob]) -> list[JobRow]:
         announce_all(session, jobs, "job.queued")
     session.flush()
     ring_all(session, jobs)
+    if jobs:
+        accept_jobs(session, jobs[0].project_id, Counter(job.model for job in jobs), quotas)
     return jobs
 
 
@@ -98,20 +105,26 @@ def _queued(new: NewJob, moment: datetime) -> JobRow:
     )
 
 
-def retry_of(session: Session, job: JobRow, *, request_id: str | None = None) -> JobRow:
+def retry_of(session: Session, job: JobRow, *, request_id: str | None = None, quotas: Quotas = UNLIMITED) -> JobRow:
     """A new job for the same video, with `parent_job_id`. A deadline that has passed is not carried over.
 
-    Raises NotRetryable unless the job is finished and did not succeed, Erased when its source is gone.
+    Raises NotRetryable unless the job is finished and did not succeed, Erased when its source is gone, QuotaExceeded.
     """
     if job.erased_at is not None:
         raise Erased
     if JobState(job.state) not in TERMINAL - {JobState.SUCCEEDED}:
         raise NotRetryable
-    return _again(session, job, model=job.model, options=job.options, request_id=request_id)
+    return _again(session, job, job.model, job.options, request_id, quotas)
 
 
 def rerun_of(
-    session: Session, job: JobRow, *, model: str, options: dict[str, Any] | None = None, request_id: str | None = None
+    session: Session,
+    job: JobRow,
+    *,
+    model: str,
+    options: dict[str, Any] | None = None,
+    request_id: str | None = None,
+    quotas: Quotas = UNLIMITED,
 ) -> JobRow:
     """A new job for the video of a finished one, on the pack `model`, with `parent_job_id`. `options` None keeps them.
 
@@ -120,10 +133,12 @@ def rerun_of(
     if JobState(job.state) not in TERMINAL:
         raise NotRetryable("Only a finished job can be run again.")
     kept = job.options if options is None else options
-    return _again(session, job, model=model, options=kept, request_id=request_id)
+    return _again(session, job, model, kept, request_id, quotas)
 
 
-def _again(session: Session, job: JobRow, *, model: str, options: dict[str, Any], request_id: str | None) -> JobRow:
+def _again(
+    session: Session, job: JobRow, model: str, options: dict[str, Any], request_id: str | None, quotas: Quotas
+) -> JobRow:
     kept = timedelta(days=365) if job.expires_at is None else job.expires_at - job.created_at
     in_time = job.deadline is not None and job.deadline > clock(session)
     return submit(
@@ -148,6 +163,7 @@ def _again(session: Session, job: JobRow, *, model: str, options: dict[str, Any]
             max_attempts=job.max_attempts,
             expires_in_days=kept / timedelta(days=1),
         ),
+        quotas,
     )
 
 

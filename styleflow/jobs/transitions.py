@@ -13,6 +13,7 @@ from sqlalchemy import Table, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.orm import Session
 
+from styleflow import usage
 from styleflow.database import DISPATCH_CHANNEL, JOB_CHANNEL, transaction_time
 from styleflow.errors import DeadlineExceeded, LeaseLost, Poison, StyleFlowError, WorkerLost
 from styleflow.jobs.batch_counts import charge_batch, tell_batch
@@ -76,7 +77,8 @@ def finish(session: Session, job: JobRow, event: JobEvent, *, error: StyleFlowEr
     if state not in TERMINAL:
         raise ValueError(f"{event} does not finish a job")
     with session.no_autoflush:  # all of it goes out in one flush
-        _close_attempt(session, job, ended=state, error=error)
+        seconds = _close_attempt(session, job, ended=state, error=error)
+        usage.add_settled(session, job, state, seconds)
         tell_batch(session, job, state)
         if JobState(job.state) is JobState.QUEUED:
             _answer_nudge(session, job)
@@ -96,7 +98,8 @@ def requeue(
     """running → queued: the attempt closes, and a nudge is due after `delay_seconds`."""
     ended = {JobEvent.RETRY: "retried", JobEvent.RELEASE: "released", JobEvent.LOSE: "lost"}[event]
     state = advance(JobState(job.state), event)
-    _close_attempt(session, job, ended=ended, error=error)
+    seconds = _close_attempt(session, job, ended=ended, error=error)
+    usage.add(session, job.project_id, job.model, worker_ms=round(seconds * 1000))
     tell_batch(session, job, state)
     job.state = state
     job.run_at = clock(session) + timedelta(seconds=delay_seconds)
@@ -161,10 +164,10 @@ def error_value(error: StyleFlowError) -> dict[str, Any]:
     return {**value, "details": details} if details else value
 
 
-def _close_attempt(session: Session, job: JobRow, *, ended: str, error: StyleFlowError | None) -> None:
-    """Give up the lease. The token stays, so that the next claim's is larger."""
+def _close_attempt(session: Session, job: JobRow, *, ended: str, error: StyleFlowError | None) -> float:
+    """Give up the lease; returns for how many seconds it was held. The token stays: the next claim's is larger."""
     if job.lease_expires_at is None:
-        return
+        return 0.0
     seconds = session.scalar(
         update(AttemptRow)
         .where(AttemptRow.job_id == job.id, AttemptRow.token == job.lease_token)
@@ -175,6 +178,7 @@ def _close_attempt(session: Session, job: JobRow, *, ended: str, error: StyleFlo
     charge_batch(session, job, float(seconds or 0))
     job.lease_owner = None
     job.lease_expires_at = None
+    return float(seconds or 0)
 
 
 def _answer_nudge(session: Session, job: JobRow) -> None:

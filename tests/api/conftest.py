@@ -98,6 +98,7 @@ def serve(settings: Settings) -> Iterator[Running]:
     app = create_app(settings)
     logging.getLogger().setLevel(logging.WARNING)  # a line per request would only hide the failures
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan="on", timeout_graceful_shutdown=2)
+    config.proxy_headers = False  # as in production: the application itself says whose word it takes
     server = uvicorn.Server(config)
     started = threading.Event()
 

@@ -87,18 +87,6 @@ def test_every_failure_is_described_as_a_problem(description: dict[str, Any]) ->
     assert not {"HTTPValidationError", "ValidationError"} & description["components"]["schemas"].keys()
 
 
-def test_every_body_of_json_has_an_example_and_no_unknown_member(description: dict[str, Any]) -> None:
-    schemas = description["components"]["schemas"]
-    for method, path, operation in operations(description):
-        body = operation.get("requestBody", {}).get("content", {}).get("application/json")
-        if body is None or method == "PATCH":
-            continue
-        assert body["examples"], (method, path)
-        if path != "/predict":
-            name = body["schema"]["$ref"].rpartition("/")[2]
-            assert schemas[name]["additionalProperties"] is False
-
-
 def test_the_examples_of_a_job_are_accepted_by_its_body(description: dict[str, Any]) -> None:
     from api.schemas.jobs import CREATE_EXAMPLES, CreateJob
 

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.problems import pointer
+from styleflow import api_keys
 from styleflow.jobs import idempotency
 from styleflow.settings import Settings
 from tests.api.conftest import SECRET, Office, Running, Tenant, serve
@@ -79,6 +80,9 @@ ID_ROUTES = [
     ("GET", "/v1/webhook-endpoints/{endpoint}/deliveries"),
     ("GET", "/v1/deliveries/{delivery}"),
     ("POST", "/v1/deliveries/{delivery}:redeliver"),
+    ("GET", "/v1/api-keys/{api_key}"),
+    ("DELETE", "/v1/api-keys/{api_key}"),
+    ("POST", "/v1/api-keys/{api_key}:rotate"),
 ]
 
 
@@ -179,9 +183,10 @@ def test_a_method_that_is_not_taken_is_told_which_are(client: httpx.Client, path
     assert answer.headers["Allow"] == allowed
 
 
-def test_an_unknown_query_parameter_is_refused_on_every_versioned_route(tenant: Tenant) -> None:
+def test_an_unknown_query_parameter_is_refused_on_every_versioned_route(office: Office) -> None:
     ids = {"job": "x", "batch": "x", "export": "x", "upload": "x", "endpoint": "x", "delivery": "x", "relabeling": "x"}
-    ids["replay"] = "x"
+    ids |= {"replay": "x", "api_key": "x"}
+    tenant = office.tenant(scopes=tuple(api_keys.SCOPES))
     routes = [(method, template.format(**ids)) for method, template in ID_ROUTES]
     routes += [
         ("GET", "/v1/models"),
@@ -189,6 +194,10 @@ def test_an_unknown_query_parameter_is_refused_on_every_versioned_route(tenant: 
         ("GET", "/v1/limits"),
         ("GET", "/v1/events"),
         ("GET", "/v1/webhook-endpoints"),
+        ("GET", "/v1/api-keys"),
+        ("GET", "/v1/audit-events"),
+        ("GET", "/v1/project"),
+        ("GET", "/v1/usage"),
     ]
     for method, path in routes:
         answer = tenant.client.request(method, f"{path}?stat~e=1", json=body_for(method, path))
@@ -344,11 +353,19 @@ SCOPE_OF = [
     ("webhooks:manage", "GET", "/v1/webhook-endpoints/x/deliveries"),
     ("webhooks:manage", "GET", "/v1/deliveries/x"),
     ("webhooks:manage", "POST", "/v1/deliveries/x:redeliver"),
+    ("keys:admin", "POST", "/v1/api-keys"),
+    ("keys:admin", "GET", "/v1/api-keys"),
+    ("keys:admin", "GET", "/v1/api-keys/x"),
+    ("keys:admin", "DELETE", "/v1/api-keys/x"),
+    ("keys:admin", "POST", "/v1/api-keys/x:rotate"),
+    ("audit:read", "GET", "/v1/audit-events"),
+    ("jobs:read", "GET", "/v1/usage"),
+    ("", "GET", "/v1/project"),  # any key may ask where it belongs
 ]
 
 
 def test_each_call_needs_its_scope_and_no_other_scope_will_do(office: Office) -> None:
-    scopes = ("jobs:read", "jobs:write", "batches:write", "evidence:read", "webhooks:manage", "models:admin")
+    scopes = sorted({scope for scope, _, _ in SCOPE_OF if scope})
     for needed in scopes:
         tenant = office.tenant(scopes=tuple(scope for scope in scopes if scope != needed))
         for scope, method, path in SCOPE_OF:
@@ -369,7 +386,8 @@ def test_the_scopes_table_lists_every_route_with_a_key(running: Running) -> None
 
 
 def test_ids_of_another_project_are_not_found_on_any_route(office: Office) -> None:
-    owner, stranger = office.tenant(), office.tenant()
+    owner, stranger = (office.tenant(scopes=tuple(api_keys.SCOPES)) for _ in range(2))
+    api_key = owner.client.get("/v1/api-keys").json()["data"][0]["id"]
     job = owner.post_job()["id"]
     owner.succeed(job)
     upload = owner.client.post("/v1/uploads", json={"filename": "a.mp4", "size_bytes": 3}).json()["id"]
@@ -383,7 +401,7 @@ def test_ids_of_another_project_are_not_found_on_any_route(office: Office) -> No
     owner.client.put("/v1/policies/p", json=words)
     relabeling = owner.client.post("/v1/policies/p:relabel", json={}).json()["id"]
     ids = {"job": job, "batch": batch, "export": export, "upload": upload, "endpoint": endpoint}
-    ids |= {"delivery": delivery, "relabeling": relabeling, "replay": replayed}
+    ids |= {"delivery": delivery, "relabeling": relabeling, "replay": replayed, "api_key": api_key}
     for method, template in ID_ROUTES:
         path = template.format(**ids)
         answer = stranger.client.request(method, path, json=body_for(method, template))
