@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,81 +17,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.problems import pointer
-from styleflow import api_keys
 from styleflow.jobs import idempotency
 from styleflow.settings import Settings
-from tests.api.conftest import SECRET, Office, Running, Tenant, serve
+from tests.api.conftest import SECRET, Running, Tenant, serve
 
 URL = {"type": "url", "url": "https://media.example.org/clip.mp4"}
 HOOK = "https://a.example.org/"
 PLAIN = {"headers": {"Content-Type": "text/plain"}}
 JSON = {"headers": {"Content-Type": "application/json"}}
 SPAN = {"from": (datetime.now(UTC) - timedelta(hours=1)).isoformat(), "to": "2999-01-01T00:00:00Z"}
-NAMED = ("/v1/models", "/v1/policies")
-"""Under these are names, which each project has for itself, not ids."""
 BODIES: dict[str, Any] = {":rerun": {"model": "tiny@1"}, ":replay": SPAN, "/parts": {"numbers": [1]}}
 """By the end of the path: what a POST must say to come as far as the id."""
 MEMBERS = {"type", "title", "status", "detail", "instance", "code", "request_id", "retryable", "errors"}
-ID_ROUTES = [
-    ("GET", "/v1/jobs/{job}"),
-    ("DELETE", "/v1/jobs/{job}"),
-    ("POST", "/v1/jobs/{job}:cancel"),
-    ("POST", "/v1/jobs/{job}:retry"),
-    ("POST", "/v1/jobs/{job}:rerun"),
-    ("GET", "/v1/relabelings/{relabeling}"),
-    ("GET", "/v1/jobs/{job}/attempts"),
-    ("GET", "/v1/jobs/{job}/events"),
-    ("GET", "/v1/jobs/{job}/result"),
-    ("GET", "/v1/jobs/{job}/tracks"),
-    ("GET", "/v1/jobs/{job}/tracks/trk_1"),
-    ("GET", "/v1/jobs/{job}/clips"),
-    ("GET", "/v1/jobs/{job}/segments"),
-    ("GET", "/v1/jobs/{job}/frames"),
-    ("GET", "/v1/jobs/{job}/report"),
-    ("GET", "/v1/jobs/{job}/artifacts"),
-    ("GET", "/v1/jobs/{job}/artifacts/art_1"),
-    ("GET", "/v1/batches/{batch}"),
-    ("GET", "/v1/batches/{batch}/items"),
-    ("GET", "/v1/batches/{batch}/errors"),
-    ("GET", "/v1/batches/{batch}/events"),
-    ("POST", "/v1/batches/{batch}:pause"),
-    ("POST", "/v1/batches/{batch}:resume"),
-    ("POST", "/v1/batches/{batch}:cancel"),
-    ("POST", "/v1/batches/{batch}:retry-failed"),
-    ("GET", "/v1/exports/{export}"),
-    ("DELETE", "/v1/exports/{export}"),
-    ("POST", "/v1/exports/{export}:cancel"),
-    ("GET", "/v1/exports/{export}/files"),
-    ("GET", "/v1/exports/{export}/files/part-00001.csv"),
-    ("GET", "/v1/uploads/{upload}"),
-    ("POST", "/v1/uploads/{upload}:complete"),
-    ("DELETE", "/v1/uploads/{upload}"),
-    ("POST", "/v1/uploads/{upload}/parts"),
-    ("GET", "/v1/uploads/{upload}/parts"),
-    ("GET", "/v1/webhook-endpoints/{endpoint}"),
-    ("PATCH", "/v1/webhook-endpoints/{endpoint}"),
-    ("DELETE", "/v1/webhook-endpoints/{endpoint}"),
-    ("POST", "/v1/webhook-endpoints/{endpoint}:ping"),
-    ("POST", "/v1/webhook-endpoints/{endpoint}:enable"),
-    ("POST", "/v1/webhook-endpoints/{endpoint}:rotate-secret"),
-    ("POST", "/v1/webhook-endpoints/{endpoint}:replay"),
-    ("GET", "/v1/replays/{replay}"),
-    ("GET", "/v1/webhook-endpoints/{endpoint}/deliveries"),
-    ("GET", "/v1/deliveries/{delivery}"),
-    ("POST", "/v1/deliveries/{delivery}:redeliver"),
-    ("GET", "/v1/api-keys/{api_key}"),
-    ("DELETE", "/v1/api-keys/{api_key}"),
-    ("POST", "/v1/api-keys/{api_key}:rotate"),
-]
 
 
 def key(value: str) -> dict[str, Any]:
     return {"headers": {"Idempotency-Key": value}}
-
-
-def body_for(method: str, path: str) -> dict[str, Any] | None:
-    bodies = [body for end, body in BODIES.items() if method == "POST" and path.endswith(end)]
-    return bodies[0] if bodies else {} if method == "PATCH" else None
 
 
 def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
@@ -183,30 +123,6 @@ def test_a_method_that_is_not_taken_is_told_which_are(client: httpx.Client, path
     assert answer.headers["Allow"] == allowed
 
 
-def test_an_unknown_query_parameter_is_refused_on_every_versioned_route(office: Office) -> None:
-    ids = {"job": "x", "batch": "x", "export": "x", "upload": "x", "endpoint": "x", "delivery": "x", "relabeling": "x"}
-    ids |= {"replay": "x", "api_key": "x"}
-    tenant = office.tenant(scopes=tuple(api_keys.SCOPES))
-    routes = [(method, template.format(**ids)) for method, template in ID_ROUTES]
-    routes += [
-        ("GET", "/v1/models"),
-        ("GET", "/v1/batches"),
-        ("GET", "/v1/limits"),
-        ("GET", "/v1/events"),
-        ("GET", "/v1/webhook-endpoints"),
-        ("GET", "/v1/api-keys"),
-        ("GET", "/v1/audit-events"),
-        ("GET", "/v1/project"),
-        ("GET", "/v1/usage"),
-    ]
-    for method, path in routes:
-        answer = tenant.client.request(method, f"{path}?stat~e=1", json=body_for(method, path))
-        problem = assert_problem(answer, 422, "invalid_request")
-        assert [(error["in"], error["pointer"]) for error in problem["errors"]] == [("query", "/stat~0e")]
-    assert tenant.client.post("/v1/jobs?wait=5", json={"source": URL}).status_code == 422
-    assert tenant.client.get("/livez?probe=1").status_code == 200
-
-
 @pytest.mark.parametrize(
     "body",
     [
@@ -283,144 +199,6 @@ def test_a_key_in_the_other_header_is_as_good(tenant: Tenant, running: Running) 
 def test_a_key_in_the_address_is_refused_even_where_none_is_needed(tenant: Tenant, running: Running) -> None:
     with running.client() as client:
         assert_problem(client.get(f"/livez?anything={tenant.key}"), 400, "key_in_query")
-
-
-SCOPE_OF = [
-    ("jobs:read", "GET", "/v1/jobs"),
-    ("jobs:read", "GET", "/v1/jobs/x"),
-    ("jobs:read", "GET", "/v1/jobs/x/result"),
-    ("jobs:read", "GET", "/v1/jobs/x/attempts"),
-    ("jobs:read", "GET", "/v1/jobs/x/events"),
-    ("jobs:read", "GET", "/v1/models"),
-    ("jobs:read", "GET", "/v1/models/x"),
-    ("jobs:read", "GET", "/v1/limits"),
-    ("jobs:read", "GET", "/v1/events"),
-    ("jobs:read", "GET", "/v1/uploads/x"),
-    ("jobs:read", "GET", "/v1/batches"),
-    ("jobs:read", "GET", "/v1/batches/x"),
-    ("jobs:read", "GET", "/v1/batches/x/items"),
-    ("jobs:read", "GET", "/v1/batches/x/errors"),
-    ("jobs:read", "GET", "/v1/exports"),
-    ("jobs:read", "POST", "/v1/exports"),
-    ("jobs:read", "GET", "/v1/exports/x"),
-    ("jobs:read", "DELETE", "/v1/exports/x"),
-    ("jobs:read", "POST", "/v1/exports/x:cancel"),
-    ("jobs:read", "GET", "/v1/exports/x/files"),
-    ("jobs:read", "GET", "/v1/exports/x/files/y"),
-    ("jobs:read", "GET", "/v1/batches/x/events"),
-    ("batches:write", "POST", "/v1/batches"),
-    ("batches:write", "POST", "/v1/batches/x:pause"),
-    ("batches:write", "POST", "/v1/batches/x:resume"),
-    ("batches:write", "POST", "/v1/batches/x:cancel"),
-    ("batches:write", "POST", "/v1/batches/x:retry-failed"),
-    ("evidence:read", "GET", "/v1/jobs/x/tracks"),
-    ("evidence:read", "GET", "/v1/jobs/x/tracks/y"),
-    ("evidence:read", "GET", "/v1/jobs/x/clips"),
-    ("evidence:read", "GET", "/v1/jobs/x/segments"),
-    ("evidence:read", "GET", "/v1/jobs/x/frames"),
-    ("evidence:read", "GET", "/v1/jobs/x/report"),
-    ("evidence:read", "GET", "/v1/jobs/x/artifacts"),
-    ("evidence:read", "GET", "/v1/jobs/x/artifacts/y"),
-    ("jobs:write", "POST", "/v1/jobs"),
-    ("jobs:write", "POST", "/v1/jobs/x:cancel"),
-    ("jobs:write", "POST", "/v1/jobs/x:retry"),
-    ("jobs:write", "POST", "/v1/jobs/x:rerun"),
-    ("jobs:read", "GET", "/v1/policies"),
-    ("jobs:read", "GET", "/v1/policies/x"),
-    ("jobs:read", "GET", "/v1/policies/x/revisions"),
-    ("jobs:read", "POST", "/v1/policies/x:preview"),
-    ("models:admin", "PUT", "/v1/policies/x"),
-    ("models:admin", "POST", "/v1/policies/x:relabel"),
-    ("jobs:read", "GET", "/v1/relabelings/x"),
-    ("jobs:write", "DELETE", "/v1/jobs/x"),
-    ("jobs:write", "POST", "/v1/uploads"),
-    ("jobs:write", "POST", "/v1/uploads/x:complete"),
-    ("jobs:write", "DELETE", "/v1/uploads/x"),
-    ("jobs:write", "POST", "/v1/uploads/x/parts"),
-    ("jobs:read", "GET", "/v1/uploads/x/parts"),
-    ("jobs:write", "POST", "/predict"),
-    ("jobs:read", "GET", "/healthcheck"),
-    ("webhooks:manage", "POST", "/v1/webhook-endpoints"),
-    ("webhooks:manage", "GET", "/v1/webhook-endpoints"),
-    ("webhooks:manage", "GET", "/v1/webhook-endpoints/x"),
-    ("webhooks:manage", "PATCH", "/v1/webhook-endpoints/x"),
-    ("webhooks:manage", "DELETE", "/v1/webhook-endpoints/x"),
-    ("webhooks:manage", "POST", "/v1/webhook-endpoints/x:ping"),
-    ("webhooks:manage", "POST", "/v1/webhook-endpoints/x:enable"),
-    ("webhooks:manage", "POST", "/v1/webhook-endpoints/x:rotate-secret"),
-    ("webhooks:manage", "POST", "/v1/webhook-endpoints/x:replay"),
-    ("webhooks:manage", "GET", "/v1/replays/x"),
-    ("webhooks:manage", "GET", "/v1/webhook-endpoints/x/deliveries"),
-    ("webhooks:manage", "GET", "/v1/deliveries/x"),
-    ("webhooks:manage", "POST", "/v1/deliveries/x:redeliver"),
-    ("keys:admin", "POST", "/v1/api-keys"),
-    ("keys:admin", "GET", "/v1/api-keys"),
-    ("keys:admin", "GET", "/v1/api-keys/x"),
-    ("keys:admin", "DELETE", "/v1/api-keys/x"),
-    ("keys:admin", "POST", "/v1/api-keys/x:rotate"),
-    ("audit:read", "GET", "/v1/audit-events"),
-    ("jobs:read", "GET", "/v1/usage"),
-    ("", "GET", "/v1/project"),  # any key may ask where it belongs
-]
-
-
-def test_each_call_needs_its_scope_and_no_other_scope_will_do(office: Office) -> None:
-    scopes = sorted({scope for scope, _, _ in SCOPE_OF if scope})
-    for needed in scopes:
-        tenant = office.tenant(scopes=tuple(scope for scope in scopes if scope != needed))
-        for scope, method, path in SCOPE_OF:
-            if scope == needed:
-                answer = tenant.client.request(method, path, json={} if method in ("POST", "PATCH", "PUT") else None)
-                assert_problem(answer, 403, "forbidden_scope")
-
-
-def test_the_scopes_table_lists_every_route_with_a_key(running: Running) -> None:
-    listed = {(method, re.sub(r"\bx\b|\by\b", "{}", path)) for _, method, path in SCOPE_OF}
-    described = {
-        (method.upper(), re.sub(r"{\w+}", "{}", path))
-        for path, operations in running.app.openapi()["paths"].items()
-        for method, operation in operations.items()
-        if operation["security"]
-    }
-    assert listed == described
-
-
-def test_ids_of_another_project_are_not_found_on_any_route(office: Office) -> None:
-    owner, stranger = (office.tenant(scopes=tuple(api_keys.SCOPES)) for _ in range(2))
-    api_key = owner.client.get("/v1/api-keys").json()["data"][0]["id"]
-    job = owner.post_job()["id"]
-    owner.succeed(job)
-    upload = owner.client.post("/v1/uploads", json={"filename": "a.mp4", "size_bytes": 3}).json()["id"]
-    listed = {"name": "b", "source": {"type": "inline", "items": [{"source": URL}]}}
-    batch = owner.client.post("/v1/batches", json=listed, **key("b")).json()["id"]
-    export = owner.client.post("/v1/exports", json={"format": "csv"}).json()["id"]
-    endpoint = owner.client.post("/v1/webhook-endpoints", json={"url": "https://a.example.org/"}).json()["id"]
-    delivery = owner.client.post(f"/v1/webhook-endpoints/{endpoint}:ping").json()["id"]
-    replayed = owner.client.post(f"/v1/webhook-endpoints/{endpoint}:replay", json=SPAN).json()["id"]
-    words = {"thresholds": {"weak": 0.1, "suspicious": 0.2, "strong": 0.3}}
-    owner.client.put("/v1/policies/p", json=words)
-    relabeling = owner.client.post("/v1/policies/p:relabel", json={}).json()["id"]
-    ids = {"job": job, "batch": batch, "export": export, "upload": upload, "endpoint": endpoint}
-    ids |= {"delivery": delivery, "relabeling": relabeling, "replay": replayed, "api_key": api_key}
-    for method, template in ID_ROUTES:
-        path = template.format(**ids)
-        answer = stranger.client.request(method, path, json=body_for(method, template))
-        assert_problem(answer, 404, "not_found")
-    source = {"source": {"type": "upload", "upload_id": upload}}
-    assert_problem(stranger.client.post("/v1/jobs", json=source), 404, "not_found")
-    assert owner.client.get(f"/v1/jobs/{job}").status_code == 200
-    assert owner.client.get(f"/v1/deliveries/{delivery}").status_code == 200
-
-
-def test_every_route_with_an_id_is_tried_by_a_stranger(running: Running) -> None:
-    described = {
-        (method.upper(), re.sub(r"{\w+}", "{}", path))
-        for path, operations in running.app.openapi()["paths"].items()
-        for method, operation in operations.items()
-        if "{" in path and operation["security"] and not path.startswith(NAMED)
-    }
-    given = r"{\w+}|trk_1|art_1|part-00001.csv"
-    assert described == {(method, re.sub(given, "{}", path)) for method, path in ID_ROUTES}
 
 
 @pytest.mark.parametrize(("given", "kept"), [("abc-1.2:3", True), ("x" * 65, False), ("a b", False), ("", False)])
