@@ -53,6 +53,7 @@ JobsWriter = Annotated[Principal, Depends(_with_scope("jobs:write"))]
 JobsReader = Annotated[Principal, Depends(_with_scope("jobs:read"))]
 BatchesWriter = Annotated[Principal, Depends(_with_scope("batches:write"))]
 EvidenceReader = Annotated[Principal, Depends(_with_scope("evidence:read"))]
+Eraser = Annotated[Principal, Depends(_with_scope("erasure:write"))]
 WebhooksManager = Annotated[Principal, Depends(_with_scope("webhooks:manage"))]
 
 

@@ -22,6 +22,8 @@ _DELIVERIES = text(
     "select count(*), coalesce(greatest(extract(epoch from now() - min(next_attempt_at)), 0), 0)"
     " from deliveries where state = 'pending'"
 )
+# By the primary key: the first one that was put there.
+_OBJECT_ERASURES = text("select extract(epoch from now() - created_at) from object_erasures order by id limit 1")
 
 
 class BacklogCollector(Collector):
@@ -48,7 +50,7 @@ class BacklogCollector(Collector):
         up = GaugeMetricFamily("styleflow_database_up", "1 when the database answered.")
         try:
             with self._database.transaction() as session:
-                found = [*_lanes(session), _states(session), *_deliveries(session)]
+                found = [*_lanes(session), _states(session), *_deliveries(session), _object_erasures(session)]
         except SQLAlchemyError:
             up.add_metric([], 0)
             return [up]
@@ -83,3 +85,11 @@ def _deliveries(session: Session) -> list[GaugeMetricFamily]:
     pending.add_metric([], count)
     overdue.add_metric([], float(seconds))
     return [pending, overdue]
+
+
+def _object_erasures(session: Session) -> GaugeMetricFamily:
+    waiting = GaugeMetricFamily(
+        "styleflow_oldest_object_erasure_seconds", "How long an object has been waiting to be erased; 0 when none does."
+    )
+    waiting.add_metric([], float(session.execute(_OBJECT_ERASURES).scalar_one_or_none() or 0.0))
+    return waiting

@@ -17,6 +17,7 @@ from starlette.routing import Route
 import styleflow
 from api import (
     batches,
+    erasures,
     events,
     evidence,
     evidence_lists,
@@ -26,6 +27,7 @@ from api import (
     models,
     predict,
     problems,
+    retention,
     uploads,
     webhooks,
 )
@@ -58,6 +60,8 @@ ROUTERS = (
     evidence.router,
     evidence_lists.router,
     uploads.router,
+    retention.router,
+    erasures.router,
     webhooks.router,
     events.router,
     models.router,

@@ -23,8 +23,9 @@ from api.documented import IDEMPOTENT, WITH_BODY, WITH_KEY, problems
 from api.middleware import STALL_SECONDS, closing, unstalled
 from api.problems import response_to
 from api.schemas.uploads import CREATE_EXAMPLES, CreateUpload, Upload
-from api.upload_rows import announce_upload, completed_upload, get_upload, pending_upload
-from styleflow.errors import Erased, NotFound, PayloadTooLarge, StyleFlowError, UploadMismatch
+from api.upload_rows import announce_upload, completed_upload, get_upload, pending_upload, waiting_hours
+from styleflow.errors import Erased, LegalHold, NotFound, PayloadTooLarge, StyleFlowError, UploadMismatch
+from styleflow.jobs.holds import is_upload_held
 from styleflow.storage.bucket import PresignedPut
 from styleflow.tables import UploadRow
 
@@ -56,14 +57,14 @@ def create_upload(
     content = body.model_dump(mode="json", exclude_unset=True)
     once = Once(principal.project_id, "POST /v1/uploads", key, content, services.settings.idempotency_hours)
     with services.database.transaction() as session:
-        answer = once.answer(session, lambda: _announced(session, principal.project_id, body))
+        answer = once.answer(session, lambda: _announced(services, session, principal.project_id, body))
         row = _made(session, principal.project_id, answer)
     return ok(shapes.upload(row, _address(services, row)), answer.headers, status=answer.status)
 
 
-def _announced(session: Session, project_id: str, body: CreateUpload) -> Answer:
+def _announced(services: Services, session: Session, project_id: str, body: CreateUpload) -> Answer:
     """Only the id, because this is what an Idempotency-Key keeps: state and address are those of the moment."""
-    row = announce_upload(session, project_id, body)
+    row = announce_upload(session, project_id, body, waiting_hours(services.settings.source_hours))
     return Answer(201, {"id": row.id}, {"Location": f"/v1/uploads/{row.id}"})
 
 
@@ -86,7 +87,7 @@ def _address(services: Services, row: UploadRow) -> PresignedPut | None:
     operation_id="getUpload",
     summary="Look at an upload",
     response_model=Upload,
-    responses=problems(*WITH_KEY, "not_found"),
+    responses=problems(*WITH_KEY, "not_found", "erased"),
 )
 def read_upload(upload_id: str, principal: JobsReader, services: ServicesDep) -> Response:
     """While it is pending, with a fresh address."""
@@ -101,7 +102,7 @@ def read_upload(upload_id: str, principal: JobsReader, services: ServicesDep) ->
     operation_id="completeUpload",
     summary="Have the uploaded bytes checked",
     response_model=Upload,
-    responses=problems(*WITH_KEY, "not_found", "upload_mismatch"),
+    responses=problems(*WITH_KEY, "not_found", "erased", "upload_mismatch"),
     dependencies=[JSON_ONLY],
 )
 def complete_upload(upload_id: str, principal: JobsWriter, services: ServicesDep) -> Response:
@@ -115,14 +116,16 @@ def complete_upload(upload_id: str, principal: JobsWriter, services: ServicesDep
     operation_id="deleteUpload",
     summary="Delete an upload and its bytes",
     status_code=204,
-    responses=problems(*WITH_KEY, "not_found"),
+    responses=problems(*WITH_KEY, "not_found", "erased", "legal_hold"),
 )
 def delete_upload(upload_id: str, principal: JobsWriter, services: ServicesDep) -> Response:
     """A job that still waits for these bytes will fail with `source_not_found`."""
     with services.database.transaction() as session:
         row = get_upload(session, principal.project_id, upload_id, lock=True)
+        if is_upload_held(session, principal.project_id, upload_id):
+            raise LegalHold("A job under legal hold names this upload.")
         # Before the commit: should the store refuse, the row still says that there are bytes.
-        services.bucket.delete([row.key])
+        services.bucket.erase([row.key])
         session.delete(row)
     return Response(status_code=204)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import create_engine, text
 
-from styleflow import batch_tables, webhook_tables
+from styleflow import batch_tables, retention_tables, webhook_tables
 from styleflow.tables import Table
 
-TABLES = (batch_tables, webhook_tables)
+TABLES = (batch_tables, retention_tables, webhook_tables)
 """Imported so that the metadata knows all tables."""
 
 LOCK_TIMEOUT = "5s"

@@ -137,8 +137,9 @@ class Execution:
             )
         return "succeeded"
 
-    def _produce(self, held: Claim, lease: Lease) -> tuple[VideoReport, str]:
-        """Fetch, analyze, store. The stored object's key holds the fencing token, so attempts never share one."""
+    def _produce(self, held: Claim, lease: Lease) -> tuple[VideoReport, str | None]:
+        """Fetch, analyze, store. The stored object's key holds the fencing token, so attempts never share one. With
+        zero retention nothing is stored, and there is no key."""
         lease.check()
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
             lease.report({"phase": "fetching"})
@@ -149,6 +150,8 @@ class Execution:
                 video, held.model, held.options, report_progress=lease.report, checkpoint=lease.check
             )
         lease.check()
+        if held.zero_retention:
+            return report, None
         key = report_key(held.job_id, held.token)
         body = report_to_json(report)
         body["timing_ms"] = {"fetch": fetch_ms, **body["timing_ms"]}

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from api.schemas.body import Id, Moment, RequestBody, ResponseBody, Text, Timestamp, WholeNumber
 from api.schemas.jobs import MAX_TAGS, Callback, JobSource, Options, S3Source, Tag, TagName, UrlSource, small
+from api.schemas.retention import Effective, RetentionWishes
 from styleflow.batches.state import BatchState
 from styleflow.jobs.state import Lane
 
@@ -69,6 +70,7 @@ class Defaults(RequestBody):
     tags: Tags = Field(default_factory=dict)
     metadata: Metadata = Field(default_factory=dict)
     callback: Callback | None = None
+    retention: RetentionWishes | None = None
 
 
 class Budget(RequestBody):
@@ -191,6 +193,9 @@ class Batch(ResponseBody):
     max_in_flight: int
     on_item_error: str
     max_item_errors: int | None
+    retention: Annotated[
+        Effective | None, Field(description="What is agreed for its jobs; null where nothing was, in earlier versions.")
+    ] = None
     created_at: Timestamp
     expanded_at: Annotated[Timestamp | None, Field(description="When its last item was listed.")]
     finished_at: Timestamp | None

@@ -20,6 +20,7 @@ from api.schemas.body import (
     Timestamp,
     WholeNumber,
 )
+from api.schemas.retention import JobRetention, RetentionWishes
 from styleflow.jobs.state import JobState, Lane
 from styleflow.report import Outcome, Verdict
 
@@ -159,6 +160,7 @@ class CreateJob(RequestBody):
     metadata: Annotated[dict[str, Any], AfterValidator(small)] = Field(default_factory=dict)
     callback: Callback | None = None
     deadline: Moment | None = None
+    retention: RetentionWishes | None = None
 
 
 class JobFilters(RequestBody):
@@ -257,6 +259,9 @@ class Job(ResponseBody):
     started_at: Timestamp | None
     finished_at: Timestamp | None
     expires_at: Timestamp | None
+    retention: Annotated[
+        JobRetention | None, Field(description="How long what is kept; null for jobs of before there were agreements.")
+    ] = None
     links: JobLinks
 
 

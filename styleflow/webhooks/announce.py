@@ -18,7 +18,8 @@ from styleflow.webhook_tables import DeliveryRow, EventRow, WebhookEndpointRow
 TERMINAL_TYPES = frozenset({"job.succeeded", "job.failed", "job.canceled", "job.expired"})
 JOB_TYPES = TERMINAL_TYPES | {"job.queued", "job.running"}
 BATCH_COMPLETED = "batch.completed"
-TYPES = JOB_TYPES | {BATCH_COMPLETED}
+DATA_ERASED = "data.erased"
+TYPES = JOB_TYPES | {BATCH_COMPLETED, DATA_ERASED}
 MAX_BODY_BYTES = 8192
 _MAX_ERROR_CHARACTERS = 500
 
@@ -55,6 +56,15 @@ def announce_batch(session: Session, batch: BatchRow, counts: Mapping[str, int])
     event = _event(batch.project_id, None, BATCH_COMPLETED, batch.event_sequence, body, moment)
     callback = batch.template.get("callback_endpoint_id")
     _send(session, [event], [callback], _active_endpoints(session, batch.project_id))
+    return event
+
+
+def announce_erasure(session: Session, project_id: str, data: Mapping[str, Any]) -> EventRow:
+    """Write `data.erased` and its deliveries. It belongs to no job: those are gone."""
+    moment = _clock(session)
+    body = _json({"type": DATA_ERASED, "timestamp": _timestamp(moment), "data": dict(data)})
+    event = _event(project_id, None, DATA_ERASED, 0, body, moment)
+    _send(session, [event], [None], _active_endpoints(session, project_id))
     return event
 
 

@@ -31,6 +31,8 @@ ID_ROUTES = [
     ("DELETE", "/v1/jobs/{job}"),
     ("POST", "/v1/jobs/{job}:cancel"),
     ("POST", "/v1/jobs/{job}:retry"),
+    ("POST", "/v1/jobs/{job}:hold"),
+    ("POST", "/v1/jobs/{job}:release"),
     ("GET", "/v1/jobs/{job}/attempts"),
     ("GET", "/v1/jobs/{job}/events"),
     ("GET", "/v1/jobs/{job}/result"),
@@ -50,6 +52,7 @@ ID_ROUTES = [
     ("GET", "/v1/uploads/{upload}"),
     ("POST", "/v1/uploads/{upload}:complete"),
     ("DELETE", "/v1/uploads/{upload}"),
+    ("GET", "/v1/erasures/{erasure}"),
     ("GET", "/v1/webhook-endpoints/{endpoint}"),
     ("PATCH", "/v1/webhook-endpoints/{endpoint}"),
     ("DELETE", "/v1/webhook-endpoints/{endpoint}"),
@@ -144,7 +147,8 @@ def test_a_method_that_is_not_taken_is_told_which_are(client: httpx.Client, path
 
 
 def test_an_unknown_query_parameter_is_refused_on_every_versioned_route(tenant: Tenant) -> None:
-    ids = {"job": "x", "batch": "x", "upload": "x", "endpoint": "x", "delivery": "x"}
+    ids = {"job": "x", "batch": "x", "upload": "x", "endpoint": "x", "delivery": "x", "erasure": "x"}
+    bodies: dict[str, Any] = {"PATCH": {}, ":hold": {"reason": "a"}}
     routes = [(method, template.format(**ids)) for method, template in ID_ROUTES]
     routes += [
         ("GET", "/v1/models"),
@@ -154,7 +158,8 @@ def test_an_unknown_query_parameter_is_refused_on_every_versioned_route(tenant: 
         ("GET", "/v1/webhook-endpoints"),
     ]
     for method, path in routes:
-        answer = tenant.client.request(method, f"{path}?stat~e=1", json={} if method == "PATCH" else None)
+        body = bodies.get(method, bodies.get(path[-5:]))
+        answer = tenant.client.request(method, f"{path}?stat~e=1", json=body)
         problem = assert_problem(answer, 422, "invalid_request")
         assert [(error["in"], error["pointer"]) for error in problem["errors"]] == [("query", "/stat~0e")]
     assert tenant.client.post("/v1/jobs?wait=5", json={"source": URL}).status_code == 422
@@ -248,6 +253,7 @@ SCOPE_OF = [
     ("jobs:read", "GET", "/v1/models"),
     ("jobs:read", "GET", "/v1/models/x"),
     ("jobs:read", "GET", "/v1/limits"),
+    ("jobs:read", "GET", "/v1/retention"),
     ("jobs:read", "GET", "/v1/events"),
     ("jobs:read", "GET", "/v1/uploads/x"),
     ("jobs:read", "GET", "/v1/batches"),
@@ -274,6 +280,11 @@ SCOPE_OF = [
     ("jobs:write", "DELETE", "/v1/uploads/x"),
     ("jobs:write", "POST", "/predict"),
     ("jobs:read", "GET", "/healthcheck"),
+    ("erasure:write", "PUT", "/v1/retention"),
+    ("erasure:write", "POST", "/v1/erasures"),
+    ("erasure:write", "GET", "/v1/erasures/x"),
+    ("erasure:write", "POST", "/v1/jobs/x:hold"),
+    ("erasure:write", "POST", "/v1/jobs/x:release"),
     ("webhooks:manage", "POST", "/v1/webhook-endpoints"),
     ("webhooks:manage", "GET", "/v1/webhook-endpoints"),
     ("webhooks:manage", "GET", "/v1/webhook-endpoints/x"),
@@ -287,12 +298,12 @@ SCOPE_OF = [
 
 
 def test_each_call_needs_its_scope_and_no_other_scope_will_do(office: Office) -> None:
-    scopes = ("jobs:read", "jobs:write", "batches:write", "evidence:read", "webhooks:manage")
+    scopes = ("jobs:read", "jobs:write", "batches:write", "evidence:read", "webhooks:manage", "erasure:write")
     for needed in scopes:
         tenant = office.tenant(scopes=tuple(scope for scope in scopes if scope != needed))
         for scope, method, path in SCOPE_OF:
             if scope == needed:
-                answer = tenant.client.request(method, path, json={} if method in ("POST", "PATCH") else None)
+                answer = tenant.client.request(method, path, json={} if method in ("POST", "PATCH", "PUT") else None)
                 assert_problem(answer, 403, "forbidden_scope")
 
 
@@ -316,10 +327,12 @@ def test_ids_of_another_project_are_not_found_on_any_route(office: Office) -> No
     batch = owner.client.post("/v1/batches", json=listed, **key("b")).json()["id"]
     endpoint = owner.client.post("/v1/webhook-endpoints", json={"url": "https://a.example.org/"}).json()["id"]
     delivery = owner.client.post(f"/v1/webhook-endpoints/{endpoint}:ping").json()["id"]
-    ids = {"job": job, "batch": batch, "upload": upload, "endpoint": endpoint, "delivery": delivery}
+    erasure = owner.client.post("/v1/erasures", json={"client_ref": "nobody"}).json()["id"]
+    ids = {"job": job, "batch": batch, "upload": upload, "endpoint": endpoint, "delivery": delivery, "erasure": erasure}
+    bodies: dict[str, Any] = {"PATCH": {}, ":hold": {"reason": "a"}}
     for method, template in ID_ROUTES:
         path = template.format(**ids)
-        answer = stranger.client.request(method, path, json={} if method == "PATCH" else None)
+        answer = stranger.client.request(method, path, json=bodies.get(method, bodies.get(path[-5:])))
         assert_problem(answer, 404, "not_found")
     source = {"source": {"type": "upload", "upload_id": upload}}
     assert_problem(stranger.client.post("/v1/jobs", json=source), 404, "not_found")

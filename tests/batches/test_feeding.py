@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from sqlalchemy import select
 
 from styleflow.batches.feeding import QUANTUM, Feeder, Want, divided
 from styleflow.tables import OutboxRow
-from tests.batches.yard import Yard, item
+from tests.batches.yard import TEMPLATE, Yard, item
+from tests.jobs.desk import AGREED
 
 
 def many(count: int) -> dict[str, object]:
@@ -28,6 +30,19 @@ def test_an_item_becomes_a_job_as_if_it_had_been_submitted(yard: Yard) -> None:
     assert yard.desk.nudge(job.id) is not None
     assert [event.type for event in yard.desk.events(job.id)] == ["job.queued"]
     assert [(found.state, found.job_id) for found in yard.items(batch)] == [("queued", job.id)]
+
+
+def test_its_job_keeps_what_was_agreed_for_the_batch(yard: Yard) -> None:
+    agreed = replace(AGREED, frames_days=7)
+    batch = yard.create(many(1), template={**TEMPLATE, "retention": agreed.stored()})
+    yard.expand()
+    yard.feed()
+    yard.settle(batch)
+
+    [job] = yard.jobs(batch)
+    assert job.retention is not None
+    assert job.retention["frames_days"] == 7
+    assert (job.frames_until - job.finished_at).days == 7
 
 
 def test_no_more_jobs_are_in_flight_than_the_cap_allows(yard: Yard) -> None:

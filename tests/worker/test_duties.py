@@ -8,11 +8,14 @@ import pytest
 from styleflow.batches import queries
 from styleflow.database import Database
 from styleflow.errors import DependencyUnavailable
+from styleflow.jobs import erasures
 from styleflow.settings import Settings
+from styleflow.storage.keys import report_key
+from styleflow.storage.local import LocalBucket
 from tests.batches.yard import TEMPLATE, item
-from tests.jobs.desk import PROJECT, Desk
+from tests.jobs.desk import KEY, PROJECT, Desk
 from tests.stack import eventually
-from worker.duties import Duty, expand, feed, run_until_stopped
+from worker.duties import Duty, erase, erase_objects, expand, feed, run_until_stopped
 
 
 def test_a_duty_that_did_something_is_due_again_at_once() -> None:
@@ -71,6 +74,24 @@ def test_a_batch_is_listed_and_fed_by_the_light_worker(database: Database, tmp_p
 
     assert run_until_stopped([feed, expand, watch], settings, database, stopping) == 0
     assert desk.do(queries.counts, batch)["listed"] == 1
+
+
+def test_an_erasure_is_carried_out_and_its_objects_are_erased_by_the_light_worker(
+    database: Database, tmp_path: Path
+) -> None:
+    desk = Desk(database)
+    settings = Settings(database_url=database.url, bucket_url=f"file://{tmp_path / 'bucket'}")
+    identity = desk.succeeded()
+    bucket = LocalBucket(tmp_path / "bucket")
+    bucket.put(report_key(identity, 1), b"{}", "application/json")
+    order = desk.do(lambda session: erasures.order(session, PROJECT, "job_ids", [identity], requested_by=KEY).id)
+    stopping = threading.Event()
+
+    def watch(settings: Settings, database: Database, stopping: threading.Event) -> None:
+        eventually(lambda: desk.do(erasures.get_erasure, PROJECT, order).state == "completed", seconds=30)
+
+    assert run_until_stopped([erase, erase_objects, watch], settings, database, stopping) == 0
+    assert list(bucket.list("")) == []
 
 
 def test_loops_that_were_told_to_stop_end_well(database: Database) -> None:
