@@ -25,6 +25,8 @@ _DELIVERIES = text(
 _EXPORTS = text(
     "select count(*), coalesce(extract(epoch from now() - min(created_at)), 0) from exports where finished_at is null"
 )
+# By the primary key: the first one that was put there.
+_OBJECT_ERASURES = text("select extract(epoch from now() - created_at) from object_erasures order by id limit 1")
 
 
 class BacklogCollector(Collector):
@@ -52,6 +54,7 @@ class BacklogCollector(Collector):
         try:
             with self._database.transaction() as session:
                 found = [*_lanes(session), _states(session), *_deliveries(session), *_exports(session)]
+                found.append(_object_erasures(session))
         except SQLAlchemyError:
             up.add_metric([], 0)
             return [up]
@@ -95,3 +98,11 @@ def _exports(session: Session) -> list[GaugeMetricFamily]:
     under_way.add_metric([], count)
     oldest.add_metric([], float(seconds))
     return [under_way, oldest]
+
+
+def _object_erasures(session: Session) -> GaugeMetricFamily:
+    waiting = GaugeMetricFamily(
+        "styleflow_oldest_object_erasure_seconds", "How long an object has been waiting to be erased; 0 when none does."
+    )
+    waiting.add_metric([], float(session.execute(_OBJECT_ERASURES).scalar_one_or_none() or 0.0))
+    return waiting

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from api.dependencies import Services
+from api.retention_terms import agree_on_retention
 from api.schemas.batches import CreateBatch, Defaults, InlineSource, ManifestSource, PrefixSource
 from api.schemas.options import stored_options
 from api.submission import check_callback, policy_of
@@ -16,19 +17,26 @@ from styleflow.errors import SourceNotAllowed
 from styleflow.jobs.state import Lane
 from styleflow.storage.keys import PRIVATE_PREFIXES
 
+SHORTEST_BATCH_DAYS = 1.0
+"""The order and its counts can be read for so long, whatever is kept of its jobs."""
+
 
 def new_batch(services: Services, session: Session, project_id: str, body: CreateBatch, request_id: str) -> NewBatch:
     """Raises SourceNotAllowed for a list in a bucket that is not allowed, UnknownModel and InvalidRequest."""
+    agreed = agree_on_retention(services, session, project_id, body.defaults.retention, "/defaults/retention")
     return NewBatch(
         project_id=project_id,
         name=body.name,
         source=_source(services, body.source),
-        template=_template(services, session, project_id, body.defaults, body.lane),
+        template={
+            **_template(services, session, project_id, body.defaults, body.lane),
+            "retention": agreed.stored(),
+        },
         max_in_flight=body.max_in_flight or services.settings.batch_in_flight,
         max_item_errors=body.max_item_errors,
         budget_seconds=body.budget.worker_seconds if body.budget else None,
         request_id=request_id,
-        keep_days=services.settings.results_days,
+        keep_days=max(SHORTEST_BATCH_DAYS, agreed.results_days),
     )
 
 

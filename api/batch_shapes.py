@@ -35,6 +35,7 @@ def batch(row: BatchRow, counts: Mapping[str, int], spent_seconds: float, now: d
             "max_in_flight": row.max_in_flight,
             "on_item_error": "continue" if row.max_item_errors is None else "stop_after_n",
             "max_item_errors": row.max_item_errors,
+            "retention": template.get("retention"),
             "created_at": row.created_at,
             "expanded_at": row.expanded_at,
             "finished_at": row.finished_at,

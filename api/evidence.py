@@ -15,7 +15,7 @@ from api.answers import as_json, ok
 from api.auth import EvidenceReader, JobsReader
 from api.dependencies import Services, ServicesDep
 from api.documented import WITH_KEY, problems
-from api.evidence_rows import count_tracks, get_result, get_track, read_slice, read_tracks, track_spans
+from api.evidence_rows import count_tracks, get_result, get_track, read_slice, read_tracks, require_frames, track_spans
 from api.frame_slices import Slice, Span, next_slices
 from api.negotiation import JSON, LIST_FORMS, choose
 from api.object_streams import opened
@@ -226,8 +226,9 @@ def read_report(job_id: str, principal: EvidenceReader, services: ServicesDep) -
     """The report exactly as the worker wrote it; times are seconds."""
     with services.database.transaction() as session:
         row = require_result(session, principal.project_id, job_id, report=False)
+        key = require_frames(session, row)
     headers = {**IMMUTABLE, "ETag": f'"{job_id}.report.{row.token}"'}
-    chunks = opened(services.bucket, row.report_key) if row.report_key else None
+    chunks = opened(services.bucket, key)
     if chunks is None:
-        raise Erased("The whole report was kept for its time and then deleted; its summary is at /result.")
+        raise Erased("The whole report is no longer there; its summary is at /result.")
     return StreamingResponse(chunks, media_type="application/json", headers=headers)

@@ -9,8 +9,10 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session, defer
 
 from api.frame_slices import Slice, Span
-from styleflow.errors import Erased, NotFound, ResultNotReady
+from styleflow.errors import NotFound, ResultNotReady
+from styleflow.jobs.keeping import KeptClass
 from styleflow.jobs.state import TERMINAL, JobState
+from styleflow.jobs.tombstones import class_ended
 from styleflow.tables import JobRow, ResultRow, TrackRow
 
 # Times rise along a track, so the rows of an interval are neighbours: count those before it and those up to its end.
@@ -46,7 +48,7 @@ def get_result(session: Session, job: JobRow, *, report: bool = True) -> ResultR
     if row is not None:
         return row
     if job.state == "succeeded":
-        raise Erased("The result was kept for its time and then deleted.")
+        raise class_ended(job, KeptClass.RESULTS)
     if JobState(job.state) in TERMINAL:
         raise ResultNotReady(_NEVER[JobState(job.state)], final=True)
     raise ResultNotReady(f"The job is {job.state}, so there is no result yet.")
@@ -57,6 +59,13 @@ _NEVER = {
     JobState.CANCELED: "The job was canceled, so there is no result and there will be none.",
     JobState.EXPIRED: "The job's deadline passed before it ran, so there is no result and there will be none.",
 }
+
+
+def require_frames(session: Session, result: ResultRow) -> str:
+    """Where the whole report lies. Raises Erased when retention took it."""
+    if result.report_key is None:
+        raise class_ended(session.get_one(JobRow, result.job_id), KeptClass.FRAMES)
+    return result.report_key
 
 
 def list_tracks(result: ResultRow) -> list[Mapping[str, Any]]:
@@ -92,8 +101,7 @@ def track_spans(
     session: Session, result: ResultRow, track_id: str | None, from_ms: int | None, to_ms: int | None
 ) -> list[Span]:
     """Which rows of each track lie in the interval (ends included). Raises NotFound, and Erased after retention."""
-    if result.report_key is None:
-        raise Erased("The frame evidence was kept for its time and then deleted.")
+    require_frames(session, result)
     if track_id is not None:
         get_track(session, result.job_id, track_id)
     rows = session.execute(
@@ -112,8 +120,7 @@ def track_scores(
     session: Session, result: ResultRow, track_id: str | None
 ) -> Iterator[tuple[str, list[float], list[float | None]]]:
     """Id, times in seconds and scores of each track, read one track at a time. Raises Erased after retention."""
-    if result.report_key is None:
-        raise Erased("The frame evidence was kept for its time and then deleted.")
+    require_frames(session, result)
     wanted = [track["track_id"] for track in list_tracks(result) if track_id in (None, track["track_id"])]
     columns = select(TrackRow.time_seconds, TrackRow.score).where(TrackRow.job_id == result.job_id)
     for name in wanted:

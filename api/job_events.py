@@ -102,5 +102,6 @@ def _read(services: Services, project_id: str, job_id: str, seen: int) -> Look |
 
 def told(row: EventRow) -> Told:
     """The event as in the feed; without data where it is no longer told."""
-    data = json.dumps(as_json(shapes.event(row)), separators=(",", ":"), ensure_ascii=False) if row.body else None
+    kept = row.body and row.erased_at is None
+    data = json.dumps(as_json(shapes.event(row)), separators=(",", ":"), ensure_ascii=False) if kept else None
     return Told(row.sequence, row.type, data)

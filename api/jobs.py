@@ -15,6 +15,7 @@ from api.answers import Answer, Once, as_json, ok
 from api.auth import JobsReader, JobsWriter
 from api.dependencies import JSON_ONLY, IdempotencyKey, RequestId, Services, ServicesDep, WaitSeconds
 from api.documented import IDEMPOTENT, WITH_BODY, WITH_KEY, problems
+from api.erasures import ACCEPTED, erasure
 from api.pages import clamp_limit, link_header, page
 from api.schemas.jobs import (
     CREATE_EXAMPLES,
@@ -26,12 +27,12 @@ from api.schemas.jobs import (
     JobPage,
     tag_of,
 )
+from api.schemas.retention import Erasure
 from api.submission import prepare, record
 from api.waiting import settled_within
 from styleflow import audit
-from styleflow.jobs import intake, progress, queries
+from styleflow.jobs import erasures, intake, progress, queries
 from styleflow.jobs.state import TERMINAL, JobState
-from styleflow.storage.keys import evidence_prefix
 from styleflow.tables import JobRow
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[JSON_ONLY])
@@ -246,23 +247,22 @@ def _retried(services: Services, session: Session, project_id: str, job_id: str,
 @router.delete(
     "/{job_id}",
     operation_id="deleteJob",
-    summary="Erase a finished job and its evidence",
-    status_code=204,
-    responses=problems(*WITH_KEY, "not_found", "erased", "not_retryable"),
+    summary="Erase a job and its evidence",
+    status_code=202,
+    response_model=Erasure,
+    responses={**problems(*WITH_KEY, "not_found", "erased", "legal_hold"), 202: ACCEPTED},
 )
 def delete_job(job_id: str, principal: JobsWriter, services: ServicesDep) -> Response:
-    """The result, the evidence, the attempts and all that the job said of its source, its options and its caller are
-    gone when this answers, from stored answers of Idempotency-Keys and from the feed as well, and so is an uploaded
-    video that no other job names. What stays: ids, dates, lane, model and state, as 410; and an event that is still on
-    its way to a webhook, until it has arrived.
+    """A finished or queued job is 410 when this answers; a running one is told to stop, and erased when its worker has
+    let go of it. What it said of its source, its options and its caller, its results, attempts and events are gone with
+    it, from stored answers of Idempotency-Keys too; an uploaded video goes unless another job names it. Objects follow,
+    with all their versions, as soon as the store lets us: then the erasure is `completed`. Safe to repeat.
     """
     with services.database.transaction() as session:
-        keys = progress.erase(session, principal.project_id, job_id)
-        keys += [found.key for found in services.bucket.list(evidence_prefix(job_id))]
-        # Before the commit: should the store refuse, the job is still there to be erased again.
-        services.bucket.delete(keys)
-        audit.record(session, principal.project_id, principal.id, "job.deleted", job_id)
-    return Response(status_code=204)
+        row = erasures.order_job(session, principal.project_id, job_id, principal.key_id)
+        shown = erasure(session, row)
+        audit.record(session, principal.project_id, principal.id, "job.deleted", job_id, {"erasure": row.id})
+    return ok(shown, {"Location": f"/v1/erasures/{row.id}"}, status=202)
 
 
 @router.get(

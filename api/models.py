@@ -16,7 +16,7 @@ from api.schemas.batches import MAX_IN_FLIGHT, MAX_INLINE_ITEMS
 from api.schemas.jobs import MAX_METADATA_BYTES, MAX_TAGS
 from api.schemas.models import Limits, Model, ModelList
 from api.schemas.projects import quota_body
-from api.upload_rows import UPLOAD_HOURS
+from api.upload_rows import waiting_hours
 from styleflow import quotas
 from styleflow.errors import NotFound, UnknownModel
 from styleflow.exports.queries import MAX_OPEN
@@ -108,14 +108,20 @@ def read_limits(principal: JobsReader, services: ServicesDep) -> Response:
             max_frames_page=MAX_FRAMES,
             max_attempts=settings.max_attempts,
             idempotency_hours=settings.idempotency_hours,
-            upload_hours=UPLOAD_HOURS,
+            upload_hours=waiting_hours(settings.source_hours),
             retention={
                 "source_hours": settings.source_hours,
+                "crops_days": settings.crops_days,
                 "frames_days": settings.frames_days,
                 "results_days": settings.results_days,
                 "events_days": settings.events_days,
                 "exports_days": settings.exports_days,
                 "audit_days": settings.audit_days,
+                "max_source_hours": settings.max_source_hours,
+                "max_crops_days": settings.max_crops_days,
+                "max_frames_days": settings.max_frames_days,
+                "max_results_days": settings.max_results_days,
+                "zero_retention_minutes": settings.zero_retention_minutes,
             },
             requests_per_minute={policy.name: policy.quota for policy in policies},
             quotas=[quota_body(one) for one in held],

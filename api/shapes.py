@@ -61,9 +61,23 @@ def job(row: JobRow) -> job_bodies.Job:
             "started_at": row.started_at,
             "finished_at": row.finished_at,
             "expires_at": row.expires_at,
+            "retention": job_retention(row),
             "links": {"self": own, "result": f"{own}/result", "attempts": f"{own}/attempts", "events": f"{own}/events"},
         }
     )
+
+
+def job_retention(row: JobRow) -> dict[str, Any] | None:
+    """What was agreed, when each class goes, and which have gone. None before it is known."""
+    if row.retention is None:
+        return None
+    until = {
+        "source": row.source_until,
+        "crops": row.crops_until,
+        "frames": row.frames_until,
+        "results": row.expires_at,
+    }
+    return {**row.retention, "expires_at": until, "held_at": row.held_at, "all_but_the_answer_until": row.zero_at}
 
 
 def progress(row: JobRow) -> dict[str, Any]:

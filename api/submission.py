@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.dependencies import Services
+from api.retention_terms import agree_on_retention
 from api.schemas.jobs import Callback, CreateJob, S3Source, UploadSource, UrlSource
 from api.schemas.options import stored_options
 from api.upload_completion import completed_upload
@@ -25,6 +26,7 @@ from styleflow.errors import (
 )
 from styleflow.jobs import intake
 from styleflow.jobs.intake import NewJob
+from styleflow.jobs.source_copies import ERASED
 from styleflow.jobs.upload_sources import upload_source
 from styleflow.policies import queries as policies
 from styleflow.storage.keys import PRIVATE_PREFIXES
@@ -74,6 +76,7 @@ def record(
     model = body.model or services.settings.default_model
     services.catalog.resolve(model)
     _check_deadline(session, body)
+    agreed = agree_on_retention(services, session, project_id, body.retention, "/retention")
     check_callback(session, project_id, body.callback, "/callback/endpoint_id")
     hold_upload(session, source)
     intake.admit(session, services.settings.max_queued_jobs)
@@ -94,7 +97,8 @@ def record(
             **policy_of(session, project_id, body.policy),
             request_id=request_id,
             max_attempts=services.settings.max_attempts,
-            expires_in_days=services.settings.results_days,
+            expires_in_days=agreed.results_days,
+            retention=agreed,
         ),
         services.quotas,
     )
@@ -167,6 +171,10 @@ def hold_upload(session: Session, source: Mapping[str, Any]) -> None:
     """Keep retention from deleting the upload between the look at it and the commit of the job that needs it."""
     if source["type"] != "upload":
         return
-    held = select(UploadRow.id).where(UploadRow.id == source["upload_id"]).with_for_update(read=True, key_share=True)
+    held = (
+        select(UploadRow.id)
+        .where(UploadRow.id == source["upload_id"], UploadRow.state != ERASED)
+        .with_for_update(read=True, key_share=True)
+    )
     if session.execute(held).first() is None:
         raise UploadMismatch("The upload has expired; its bytes are no longer kept.")

@@ -18,8 +18,9 @@ from api.documented import IDEMPOTENT, WITH_BODY, WITH_KEY, problems
 from api.schemas.uploads import COMPLETE_EXAMPLES, CREATE_EXAMPLES, CompleteUpload, CreateUpload, SentPart, Upload
 from api.submission import field_problem
 from api.upload_completion import completed_upload
-from api.upload_rows import announce_upload, get_upload
-from styleflow.errors import Erased, NotFound, PayloadTooLarge
+from api.upload_rows import announce_upload, get_upload, waiting_hours
+from styleflow.errors import Erased, LegalHold, NotFound, PayloadTooLarge
+from styleflow.jobs.holds import is_upload_held
 from styleflow.quotas import accept_upload
 from styleflow.storage.bucket import PresignedPut
 from styleflow.storage.multiparts import Part
@@ -61,7 +62,7 @@ def create_upload(
 
 def _announced(services: Services, session: Session, project_id: str, body: CreateUpload) -> Answer:
     """Only the id, because this is what an Idempotency-Key keeps: state and address are those of the moment."""
-    row = announce_upload(session, project_id, body)
+    row = announce_upload(session, project_id, body, waiting_hours(services.settings.source_hours))
     accept_upload(session, project_id, body.size_bytes, services.quotas)
     return Answer(201, {"id": row.id}, {"Location": f"/v1/uploads/{row.id}"})
 
@@ -85,7 +86,7 @@ def _address(services: Services, row: UploadRow) -> PresignedPut | None:
     operation_id="getUpload",
     summary="Look at an upload",
     response_model=Upload,
-    responses=problems(*WITH_KEY, "not_found"),
+    responses=problems(*WITH_KEY, "not_found", "erased"),
 )
 def read_upload(upload_id: str, principal: JobsReader, services: ServicesDep) -> Response:
     """While it is pending, with a fresh address."""
@@ -100,7 +101,7 @@ def read_upload(upload_id: str, principal: JobsReader, services: ServicesDep) ->
     operation_id="completeUpload",
     summary="Have the uploaded bytes checked",
     response_model=Upload,
-    responses=problems(*WITH_KEY, *WITH_BODY, "not_found", "upload_mismatch"),
+    responses=problems(*WITH_KEY, *WITH_BODY, "not_found", "erased", "upload_mismatch"),
     dependencies=[JSON_ONLY],
 )
 def complete_upload(
@@ -131,15 +132,17 @@ def _parts(sent: Sequence[SentPart]) -> list[Part]:
     operation_id="deleteUpload",
     summary="Abort an upload, or delete it and its bytes",
     status_code=204,
-    responses=problems(*WITH_KEY, "not_found"),
+    responses=problems(*WITH_KEY, "not_found", "erased", "legal_hold"),
 )
 def delete_upload(upload_id: str, principal: JobsWriter, services: ServicesDep) -> Response:
     """A job that still waits for these bytes will fail with `source_not_found`."""
     with services.database.transaction() as session:
         row = get_upload(session, principal.project_id, upload_id, lock=True)
+        if is_upload_held(session, principal.project_id, upload_id):
+            raise LegalHold("A job under legal hold names this upload.")
         # Before the commit: should the store refuse, the row still says that there are bytes.
         if row.multipart_id is not None:
             services.bucket.multiparts.abort(row.key, row.multipart_id)
-        services.bucket.delete([row.key])
+        services.bucket.erase([row.key])
         session.delete(row)
     return Response(status_code=204)

@@ -93,12 +93,18 @@ class Settings(BaseSettings):
     webhook_disable_days: float = Field(default=5.0, gt=0)
 
     # retention
-    source_hours: float = 24.0
-    frames_days: float = 90.0
-    results_days: float = 400.0
-    events_days: float = 30.0
+    source_hours: float = Field(default=24.0, ge=0, le=876_000)
+    crops_days: float = Field(default=30.0, ge=0, le=36_500)
+    frames_days: float = Field(default=90.0, ge=0, le=36_500)
+    results_days: float = Field(default=400.0, ge=0, le=36_500)
+    events_days: float = Field(default=30.0, ge=0, le=36_500)
+    audit_days: float = Field(default=730.0, ge=0, le=36_500)
     exports_days: float = 7.0
-    audit_days: float = 730.0
+    max_source_hours: float = Field(default=168.0, ge=0, le=876_000)
+    max_crops_days: float = Field(default=365.0, ge=0, le=36_500)
+    max_frames_days: float = Field(default=400.0, ge=0, le=36_500)
+    max_results_days: float = Field(default=3650.0, ge=0, le=36_500)
+    zero_retention_minutes: float = Field(default=15.0, ge=0, le=1_440)
 
     @model_validator(mode="after")
     def _nothing_of_development_in_production(self) -> Self:

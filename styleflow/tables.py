@@ -151,15 +151,60 @@ class JobRow(Table):
     expires_at: Mapped[datetime | None]
     erased_at: Mapped[datetime | None]
 
+    retention: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """What was agreed when the job was accepted, and under `ended` when which class ended."""
+    dated_at: Mapped[datetime | None]
+    """When the dates below and `expires_at` were written, at the end of the job."""
+    source_until: Mapped[datetime | None]
+    crops_until: Mapped[datetime | None]
+    frames_until: Mapped[datetime | None]
+    """When crops, when frame scores are to go; null when there are none, or none any more."""
+    zero_at: Mapped[datetime | None]
+    """When a job of zero retention loses all but its answer, at the latest; null for others, and afterwards."""
+    held_at: Mapped[datetime | None]
+    """Under legal hold since then."""
+
     __table_args__ = (
         Index("ix_jobs_claim", "lane", "run_at", "id", postgresql_where=text("state = 'queued'")),
         Index("ix_jobs_lease", "lease_expires_at", postgresql_where=text("state = 'running'")),
         Index("ix_jobs_deadline", "deadline", postgresql_where=text("state in ('queued', 'running')")),
         Index("ix_jobs_listing", "project_id", text("created_at desc"), text("id desc")),
-        Index("ix_jobs_expires", "expires_at"),
         Index("ix_jobs_content", "project_id", "content_key", postgresql_where=text("content_key is not null")),
+        Index("ix_jobs_ending", "expires_at", postgresql_where=text("finished_at is not null and held_at is null")),
+        Index(
+            "ix_jobs_crops_until",
+            "crops_until",
+            postgresql_where=text("crops_until is not null and held_at is null"),
+        ),
+        Index(
+            "ix_jobs_frames_until",
+            "frames_until",
+            postgresql_where=text("frames_until is not null and held_at is null"),
+        ),
+        Index("ix_jobs_zero_at", "zero_at", postgresql_where=text("zero_at is not null and held_at is null")),
+        Index(
+            "ix_jobs_undated",
+            "finished_at",
+            postgresql_where=text("finished_at is not null and dated_at is null and erased_at is null"),
+        ),
+        # Over all rows: of a partial one the planner does not use what it knows about the values.
+        Index("ix_jobs_upload", text("(source ->> 'upload_id')")),
+        Index(
+            "ix_jobs_media_sha256",
+            "project_id",
+            text("(media ->> 'sha256')"),
+            postgresql_where=text("media ->> 'sha256' is not null"),
+        ),
+        Index(
+            "ix_jobs_source_sha256",
+            "project_id",
+            text("(source ->> 'sha256')"),
+            postgresql_where=text("source ->> 'sha256' is not null"),
+        ),
         Index("ix_jobs_erased", "id", postgresql_where=text("erased_at is not null")),
-        Index("ix_jobs_client_ref", "project_id", "client_ref", postgresql_where=text("client_ref is not null")),
+        Index(
+            "ix_jobs_client_ref_id", "project_id", "client_ref", "id", postgresql_where=text("client_ref is not null")
+        ),
         Index(
             "ix_jobs_queued",
             "project_id",
@@ -297,7 +342,7 @@ class UploadRow(Table):
     id: Mapped[str] = mapped_column(primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
     state: Mapped[str]
-    """`pending` or `complete`."""
+    """`pending`, `complete`, or `erased`: then `expires_at` says when."""
     filename: Mapped[str]
     content_type: Mapped[str]
     size_bytes: Mapped[int] = mapped_column(BigInteger)
@@ -311,6 +356,12 @@ class UploadRow(Table):
     version_id: Mapped[str | None]
     created_at: Mapped[datetime] = now()
     expires_at: Mapped[datetime]
+
+    __table_args__ = (
+        Index("ix_uploads_expires", "expires_at", postgresql_where=text("state <> 'erased'")),
+        Index("ix_uploads_erased", "expires_at", postgresql_where=text("state = 'erased'")),
+        Index("ix_uploads_sha256", "project_id", "sha256", postgresql_where=text("sha256 is not null")),
+    )
 
 
 class IdempotencyRow(Table):

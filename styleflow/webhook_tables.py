@@ -78,8 +78,11 @@ class EventRow(Table):
     body: Mapped[str]
     """The exact bytes that are signed and sent; empty once the job was erased and nothing is to be sent any more."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
+    erased_at: Mapped[datetime | None]
+    """When its body was replaced by one that says nothing of the job, because it was still on its way."""
 
     __table_args__ = (
+        Index("ix_events_erased", "erased_at", postgresql_where=text("erased_at is not null and body <> ''")),
         Index("uq_events_terminal", "job_id", unique=True, postgresql_where=text("terminal")),
         Index("uq_events_sequence", "job_id", "sequence", unique=True),
         Index("ix_events_subject", "subject_id", "sequence", postgresql_where=text("subject_id is not null")),

@@ -1,8 +1,8 @@
 """`python -m worker.duties`: the light worker. Recurring duties, on PostgreSQL's clock, without torch.
 
 One process at a time is in charge of dispatch and rescue, one of feeding batches, and one of retention (advisory
-locks), so they go on when Redis is down. Webhook deliveries, replays, the expansion of batches and exports are claimed
-row by row and run in every light worker.
+locks), so they go on when Redis is down. Webhook deliveries, replays, exports, orders to erase and the
+expansion of batches are claimed row by row and run in every light worker.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ from styleflow.errors import StyleFlowError
 from styleflow.exports import keeping
 from styleflow.exports.exporter import Exporter, drop_leftovers
 from styleflow.jobs import ageing, batch_counts, dispatch, open_multiparts, orphans, rescue, retention
+from styleflow.jobs.erasures import ErasureRunner
+from styleflow.jobs.keeping import Retention
+from styleflow.jobs.object_erasures import ObjectEraser
 from styleflow.logging import configure_logging
 from styleflow.policies.relabeling import relabel_once
 from styleflow.quotas import Quotas
@@ -48,6 +51,7 @@ log = structlog.get_logger(__name__)
 LEADER_LOCK, HOUSE_LOCK, BATCH_LOCK = 727_002, 727_004, 727_005
 LEADER_IDLE_SECONDS = 15.0
 """PostgreSQL ends the session of a leader that says nothing for so long: a frozen one must not keep the lock."""
+SWEEP_SECONDS, QUICK_SWEEP_SECONDS = 600.0, 10.0
 TROUBLE = (DBAPIError, PoolTimeout, psycopg.Error, StyleFlowError, InvalidToken, OSError)
 """What a duty may meet when a neighbour is away: it is logged and the duty runs again."""
 
@@ -141,12 +145,22 @@ def house_duties(settings: Settings, database: Database) -> list[Duty]:
     """What nobody waits for: it talks to the bucket, which may be slow, so it has a thread and a lock of its own."""
     bucket = own_bucket(settings)
     keep = retention.Keep(
-        source_hours=settings.source_hours, frames_days=settings.frames_days, events_days=settings.events_days
+        default=Retention(
+            source_hours=settings.source_hours,
+            crops_days=settings.crops_days,
+            frames_days=settings.frames_days,
+            results_days=settings.results_days,
+        ),
+        events_days=settings.events_days,
+        audit_days=settings.audit_days,
     )
 
     def forget(sweep: retention.Sweep) -> int:
         with database.transaction() as session:
-            return sweep(session, keep, bucket.delete, retention.BATCH)
+            return sweep(session, keep, retention.BATCH)
+
+    def every(kind: str) -> float:
+        return QUICK_SWEEP_SECONDS if kind in retention.QUICK else SWEEP_SECONDS
 
     def swept(sweep: Callable[[Session, Bucket], int]) -> int:
         with database.transaction() as session:
@@ -161,7 +175,7 @@ def house_duties(settings: Settings, database: Database) -> list[Duty]:
             return usage.recount(session)
 
     return [
-        *(Duty(f"retention of {kind}", 600.0, partial(forget, sweep)) for kind, sweep in retention.KINDS.items()),
+        *(Duty(f"retention of {kind}", every(kind), partial(forget, sweep)) for kind, sweep in retention.KINDS.items()),
         Duty("retention of audit events", 600.0, audit_dropped),
         Duty("recount", 21_600.0, recounted),
         Duty("orphans", 60.0, orphans.OrphanReaper(database, bucket).reap),
@@ -185,7 +199,23 @@ def expand(settings: Settings, database: Database, stopping: threading.Event) ->
     """List the items of batches, wherever their lists are; each batch is leased."""
     shelves = batch_shelves(settings, own_bucket(settings), egress(settings))
     expander = Expander(database=database, shelves=shelves, owner=f"{socket.gethostname()}/{os.getpid()}")
-    duty = Duty("expansion", 1.0, expander.expand_once)
+    _repeat(Duty("expansion", 1.0, expander.expand_once), stopping)
+
+
+def erase(settings: Settings, database: Database, stopping: threading.Event) -> None:
+    """Carry out orders to erase; each is leased, and waits for the object store without a thread."""
+    del settings
+    runner = ErasureRunner(database=database, owner=f"{socket.gethostname()}/{os.getpid()}")
+    _repeat(Duty("erasures", 1.0, runner.run_once), stopping)
+
+
+def erase_objects(settings: Settings, database: Database, stopping: threading.Event) -> None:
+    """Erase what is due in the bucket, which may be away: a thread of its own, so that nothing else waits for it."""
+    eraser = ObjectEraser(database=database, bucket=own_bucket(settings))
+    _repeat(Duty("erasure of objects", 2.0, eraser.erase_due), stopping)
+
+
+def _repeat(duty: Duty, stopping: threading.Event) -> None:
     while not stopping.is_set():
         if not duty.tick():
             stopping.wait(0.5)
@@ -321,7 +351,7 @@ def main() -> int:
     database = Database(
         settings.database_url, pool_size=8 + settings.webhook_concurrency, application="styleflow-duties"
     )
-    loops = [lead, feed, expand, export, keep_house, deliver, look_after_endpoints]
+    loops = [lead, feed, expand, export, erase, erase_objects, keep_house, deliver, look_after_endpoints]
     code = run_until_stopped(loops, settings, database, stopping)
     database.close()
     return code

@@ -146,7 +146,8 @@ class Execution:
         return "succeeded"
 
     def _produce(self, held: Claim, lease: Lease) -> None:
-        """Fetch, analyze, store, settle. The key of the report holds the fencing token, so attempts never share one."""
+        """Fetch, analyze, store, settle. The key of the report holds the fencing token, so attempts never share one.
+        With zero retention nothing is stored."""
         key = report_key(held.job_id, held.token)
         lease.check()
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
@@ -154,7 +155,8 @@ class Execution:
             started = time.monotonic()
             video = fetch_watched(held.source, self.sources, Path(folder), lease.check)
             fetch_ms = round((time.monotonic() - started) * 1000)
-            if held.dedupe == Dedupe.REUSE and self._settled_from_earlier(held, lease, video, key):
+            reusing = held.dedupe == Dedupe.REUSE and not held.zero_retention
+            if reusing and self._settled_from_earlier(held, lease, video, key):
                 return
             report = self.analyzer.analyze(
                 video, held.model, held.options, report_progress=lease.report, checkpoint=lease.check
@@ -162,6 +164,9 @@ class Execution:
         lease.check()
         if held.thresholds is not None:
             report = under(report, Thresholds(**held.thresholds))
+        if held.zero_retention:
+            self._settle(lease, lambda session: progress.succeed(session, held.job_id, held.token, report, None))
+            return
         body = report_to_json(report)
         body["timing_ms"] = {"fetch": fetch_ms, **body["timing_ms"]}
         self.bucket.put(key, json.dumps(body, separators=(",", ":")).encode(), "application/json")

@@ -21,6 +21,7 @@ from api.schemas.jobs import (
 )
 from api.schemas.options import Options
 from api.schemas.policies import PolicyName
+from api.schemas.retention import Effective, RetentionWishes
 from styleflow.batches.state import BatchState
 from styleflow.jobs.reuse import Dedupe
 from styleflow.jobs.state import Lane
@@ -84,6 +85,7 @@ class Defaults(RequestBody):
     callback: Callback | None = None
     dedupe: Dedupe = Dedupe.OFF
     policy: PolicyName = "default"
+    retention: RetentionWishes | None = None
 
 
 class Budget(RequestBody):
@@ -206,6 +208,9 @@ class Batch(ResponseBody):
     max_in_flight: int
     on_item_error: str
     max_item_errors: int | None
+    retention: Annotated[
+        Effective | None, Field(description="What is agreed for its jobs; null where nothing was, in earlier versions.")
+    ] = None
     created_at: Timestamp
     expanded_at: Annotated[Timestamp | None, Field(description="When its last item was listed.")]
     finished_at: Timestamp | None

@@ -21,6 +21,7 @@ from api.schemas.body import (
 )
 from api.schemas.options import Options
 from api.schemas.policies import PolicyName
+from api.schemas.retention import JobRetention, RetentionWishes
 from styleflow.jobs.reuse import Dedupe
 from styleflow.jobs.state import JobState, Lane
 from styleflow.report import Outcome, Verdict
@@ -114,6 +115,7 @@ class CreateJob(RequestBody):
             " project, that result is this job's, too. `force`: judge again, and let later jobs use it. `off`: neither."
         ),
     ] = Dedupe.OFF
+    retention: RetentionWishes | None = None
 
 
 class RerunJob(RequestBody):
@@ -226,6 +228,9 @@ class Job(ResponseBody):
     started_at: Timestamp | None
     finished_at: Timestamp | None
     expires_at: Timestamp | None
+    retention: Annotated[
+        JobRetention | None, Field(description="How long what is kept; null for jobs of before there were agreements.")
+    ] = None
     links: JobLinks
 
 

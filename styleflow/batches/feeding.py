@@ -20,6 +20,7 @@ from styleflow.errors import BacklogFull
 from styleflow.jobs.batch_counts import LISTED, add_counts, counts_of
 from styleflow.jobs.fairness import Ring, share
 from styleflow.jobs.intake import NewJob, admit, submit_all
+from styleflow.jobs.keeping import read
 from styleflow.jobs.state import JobState, Lane
 from styleflow.jobs.upload_sources import hold_uploads, pinned
 from styleflow.quotas import UNLIMITED, Quotas, room_for_jobs
@@ -93,6 +94,7 @@ class Feeder:
 
     def _job(self, batch: BatchRow, item: Row[Any], held: Mapping[str, Mapping[str, Any]]) -> NewJob:
         template, own = batch.template, item.item
+        agreed = read(template["retention"]) if template.get("retention") else None
         return NewJob(
             project_id=batch.project_id,
             source=pinned(own["source"], held),
@@ -110,7 +112,8 @@ class Feeder:
             batch_id=batch.id,
             batch_position=item.position,
             max_attempts=self.max_attempts,
-            expires_in_days=self.keep_days,
+            expires_in_days=self.keep_days if agreed is None else agreed.results_days,
+            retention=agreed,
         )
 
 

@@ -140,9 +140,10 @@ def _try_again(session: Session, batch: BatchRow) -> bool:
             "with again as (select i.position, j.state from jobs j join batch_items i on i.batch_id = j.batch_id"
             "  and i.position = j.batch_position and i.job_id = j.id and i.state = 'submitted'"
             "  where j.batch_id = :batch and j.state in ('failed', 'expired') and j.finished_at <= :until"
-            "  and j.erased_at is null limit :limit)"
+            "  and j.erased_at is null and i.item <> '{}' limit :limit)"
             " update batch_items i set state = 'listed' from again"
-            " where i.batch_id = :batch and i.position = again.position returning again.state"
+            # Asked again, since what the item said may have been erased while this waited for it.
+            " where i.batch_id = :batch and i.position = again.position and i.item <> '{}' returning again.state"
         ),
         {"batch": batch.id, "until": batch.retry_requested_at, "limit": ITEMS_AT_ONCE},
     ).all()

@@ -1,52 +1,90 @@
-"""What an erased job leaves behind: a tombstone with its id, its dates and how it ended."""
+"""What erased jobs leave behind: tombstones with their ids, their dates and how they ended."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from datetime import UTC
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import delete, exists, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from styleflow.batch_tables import BatchItemRow
+from styleflow.database import transaction_time
+from styleflow.jobs.batch_counts import LISTED, add_counts
 from styleflow.jobs.idempotency import forget_answers
-from styleflow.jobs.transitions import clock
-from styleflow.storage.keys import report_key
+from styleflow.jobs.object_erasures import enqueue
+from styleflow.jobs.source_copies import ERASED, erase_uploads, upload_of_job
+from styleflow.jobs.state import JobState
+from styleflow.jobs.tombstones import Why, bury
+from styleflow.storage.keys import crops_prefix, evidence_prefix, source_key
 from styleflow.tables import AttemptRow, JobRow, ResultRow, TrackRow, UploadRow
-from styleflow.webhook_tables import DeliveryRow, EventRow
+from styleflow.webhook_tables import DeliveryAttemptRow, DeliveryRow, EventRow
 
 
-def erase_finished(session: Session, job: JobRow) -> list[str]:
-    """Erase a locked, finished job; returns the keys of the objects that only it needed.
+def erase_jobs(session: Session, jobs: Sequence[JobRow], why: Why) -> None:
+    """Erase locked, finished jobs, none of them under legal hold: rows now, objects as soon as the store lets us.
 
-    Events still on their way to someone keep their body until they arrive, since they are promised. The feed shows
-    none of this job's events any more, and each keeps its place there, for a reader who stopped at it.
+    The feed shows none of their events any more; each keeps its place there, for a reader who stopped at it. One that
+    is still on its way to a receiver arrives there, and says nothing of the job but that it was erased.
     """
-    keys = evidence_keys(session, [job.id])
-    forgotten = [job.id]
-    upload = _own_upload(session, job)
-    if upload is not None:
-        keys.append(upload.key)
-        forgotten.append(upload.id)
-        session.delete(upload)
-    forget_answers(session, forgotten)
-    session.execute(delete(ResultRow).where(ResultRow.job_id == job.id))
-    session.execute(delete(TrackRow).where(TrackRow.job_id == job.id))
-    session.execute(delete(AttemptRow).where(AttemptRow.job_id == job.id))
-    blank_events(session, session.scalars(select(EventRow.id).where(EventRow.job_id == job.id)).all())
-    _blank_item(session, job)
-    _blank(job)
-    job.erased_at = clock(session)
-    job.row_version += 1
+    if not jobs:
+        return
+    bury(session, jobs, why)
+    strip_jobs(session, jobs, erasure_id=why.erasure_id)
+    moment = transaction_time(session)
+    for job in jobs:
+        job.outcome = job.reason = job.verdict = None
+        job.score = job.probability = None
+        job.pipeline = job.error = None
+        job.zero_at = None
+        job.erased_at = moment
     session.flush()
-    return keys
 
 
-def evidence_keys(session: Session, job_ids: Sequence[str]) -> list[str]:
-    """Where results of these jobs lie, and where any attempt may have left a report that never became the result."""
-    stored = session.scalars(select(ResultRow.report_key).where(ResultRow.job_id.in_(job_ids))).all()
-    attempts = session.execute(select(AttemptRow.job_id, AttemptRow.token).where(AttemptRow.job_id.in_(job_ids))).all()
-    keys = {key for key in stored if key is not None} | {report_key(job_id, token) for job_id, token in attempts}
-    return sorted(keys)
+def strip_jobs(session: Session, jobs: Sequence[JobRow], *, erasure_id: str | None = None) -> None:
+    """Take everything from locked, finished jobs but their answer: outcome, verdict, score, and what ran."""
+    ids = [job.id for job in jobs]
+    uploads = _own_uploads(session, jobs)
+    enqueue(session, [name for job in jobs for name in _object_names(job)], erasure_id)
+    enqueue(session, _odd_reports(session, ids), erasure_id)
+    forget_answers(session, [*ids, *(upload.id for upload in uploads)])
+    erase_uploads(session, uploads, erasure_id)
+    for table in (ResultRow, TrackRow, AttemptRow):
+        session.execute(delete(table).where(table.job_id.in_(ids)).execution_options(synchronize_session=False))
+    silence_events(session, ids)
+    for job in jobs:
+        _blank_item(session, job)
+        job.source = {"type": job.source.get("type")}
+        job.options, job.tags, job.job_metadata, job.progress = {}, {}, {}, {}
+        job.client_ref = job.callback_endpoint_id = job.request_id = None
+        job.media = job.content_key = job.deduplicated_from = None
+        job.source_until = job.crops_until = job.frames_until = None
+        job.row_version += 1
+    session.flush()
+
+
+def silence_events(session: Session, job_ids: Sequence[str]) -> None:
+    """Take the bodies and deliveries of events that have arrived; those on their way go on with a body that is empty
+    of what is erased."""
+    pending = exists().where(DeliveryRow.event_id == EventRow.id, DeliveryRow.state == "pending")
+    on_their_way = session.scalars(
+        select(EventRow).where(EventRow.job_id.in_(job_ids), EventRow.body != "", pending)
+    ).all()
+    moment = transaction_time(session)
+    for event in on_their_way:
+        event.body, event.erased_at = _bare_body(event), moment
+    session.flush()
+    ids = [event.id for event in on_their_way]
+    of_these = select(DeliveryRow.id).where(DeliveryRow.event_id.in_(ids))
+    session.execute(
+        update(DeliveryAttemptRow)
+        .where(DeliveryAttemptRow.delivery_id.in_(of_these))
+        .values(response_excerpt=None)
+        .execution_options(synchronize_session=False)
+    )
+    session.execute(delete(DeliveryRow).where(DeliveryRow.event_id.in_(ids), DeliveryRow.state != "pending"))
+    blank_events(session, session.scalars(select(EventRow.id).where(EventRow.job_id.in_(job_ids))).all())
 
 
 def blank_events(session: Session, event_ids: Sequence[str]) -> int:
@@ -65,44 +103,79 @@ def blank_events(session: Session, event_ids: Sequence[str]) -> int:
     return len(blanked)
 
 
-def _blank(job: JobRow) -> None:
-    job.source = {"type": job.source.get("type")}
-    job.options, job.tags, job.job_metadata, job.progress = {}, {}, {}, {}
-    job.client_ref = job.callback_endpoint_id = job.request_id = None
-    job.outcome = job.reason = job.verdict = None
-    job.score = job.probability = None
-    job.media = job.pipeline = job.error = None
-    job.content_key = job.deduplicated_from = None
+def _bare_body(event: EventRow) -> str:
+    moment = event.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    data = {"job_id": event.job_id, "sequence": event.sequence, "erased": True}
+    return json.dumps({"type": event.type, "timestamp": moment, "data": data}, separators=(",", ":"))
+
+
+def _object_names(job: JobRow) -> list[str]:
+    """Wherever anything of the job may lie, also of attempts that came to nothing. Uploads have keys of their own."""
+    names = [evidence_prefix(job.id), crops_prefix(job.id)]
+    return [*names, source_key(job.project_id, job.id)] if job.source.get("type") == "url" else names
+
+
+def _odd_reports(session: Session, job_ids: Sequence[str]) -> list[str]:
+    """Reports that do not lie below their job's prefix. This version writes none."""
+    rows = session.execute(
+        select(ResultRow.job_id, ResultRow.report_key).where(
+            ResultRow.job_id.in_(job_ids), ResultRow.report_key.is_not(None)
+        )
+    )
+    return [key for job_id, key in rows if key is not None and not key.startswith(evidence_prefix(job_id))]
 
 
 def _blank_item(session: Session, job: JobRow) -> None:
-    """The line of a batch that named the video. Its digest goes too: an address could be guessed from it."""
-    if job.batch_id is not None:
-        session.execute(
-            update(BatchItemRow)
-            .where(BatchItemRow.batch_id == job.batch_id, BatchItemRow.position == job.batch_position)
-            .where(BatchItemRow.job_id == job.id)
-            .values(item={}, identity=None)
-            .execution_options(synchronize_session=False)
-        )
+    """The line of a batch that named the video. Its digest goes too: an address could be guessed from it.
 
-
-def _own_upload(session: Session, job: JobRow) -> UploadRow | None:
-    """The uploaded video, unless another job that is not erased names it as well."""
-    upload = session.get(UploadRow, job.source.get("upload_id") or "")
-    # A batch's item may have named another project's upload: its job found nothing, and takes nothing away.
-    if upload is None or upload.project_id != job.project_id:
-        return None
-    # Only jobs younger than the upload can name it: that bounds the walk along the listing index.
-    shared = session.scalar(
-        select(JobRow.id)
-        .where(
-            JobRow.project_id == job.project_id,
-            JobRow.created_at >= upload.created_at,
-            JobRow.id != job.id,
-            JobRow.source["upload_id"].astext == upload.id,
-            JobRow.erased_at.is_(None),
-        )
-        .limit(1)
+    One that waits to be tried again has nothing left to be tried with: it is canceled.
+    """
+    if job.batch_id is None:
+        return
+    mine = (
+        BatchItemRow.batch_id == job.batch_id,
+        BatchItemRow.position == job.batch_position,
+        BatchItemRow.job_id == job.id,
     )
-    return upload if shared is None else None
+    waiting = session.scalars(
+        update(BatchItemRow)
+        .where(*mine, BatchItemRow.state == LISTED)
+        .values(state=str(JobState.CANCELED))
+        .returning(BatchItemRow.position)
+        .execution_options(synchronize_session=False)
+    ).all()
+    if waiting:
+        add_counts(session, job.batch_id, {LISTED: -1, JobState.CANCELED: 1})
+    session.execute(
+        update(BatchItemRow).where(*mine).values(item={}, identity=None).execution_options(synchronize_session=False)
+    )
+
+
+def _own_uploads(session: Session, jobs: Sequence[JobRow]) -> Sequence[UploadRow]:
+    """The uploaded videos, locked, but for those that another job names which is not erased.
+
+    A batch's item may have named another project's upload: its job found nothing, and takes nothing away.
+    """
+    named = sorted({(job.source["upload_id"], job.project_id) for job in jobs if job.source.get("upload_id")})
+    if not named:
+        return []
+    locked = session.scalars(
+        select(UploadRow)
+        .where(tuple_(UploadRow.id, UploadRow.project_id).in_(named), UploadRow.state != ERASED)
+        .order_by(UploadRow.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).all()
+    shared = set(
+        session.scalars(
+            select(upload_of_job)
+            .select_from(JobRow)
+            .where(
+                upload_of_job.in_([upload_id for upload_id, _ in named]),
+                tuple_(upload_of_job, JobRow.project_id).in_(named),
+                JobRow.id.not_in([job.id for job in jobs]),
+                JobRow.erased_at.is_(None),
+            )
+        )
+    )
+    return [upload for upload in locked if upload.id not in shared]

@@ -13,7 +13,11 @@ from sqlalchemy.orm import Session
 
 from styleflow.errors import BacklogFull, Erased, NotRetryable
 from styleflow.ids import new_id
+from styleflow.jobs import keeping
+from styleflow.jobs.keeping import KeptClass, Retention
+from styleflow.jobs.source_copies import hold_for
 from styleflow.jobs.state import TERMINAL, JobState, Lane
+from styleflow.jobs.tombstones import class_ended
 from styleflow.jobs.transitions import clock, ring_all
 from styleflow.quotas import UNLIMITED, Quotas, accept_jobs
 from styleflow.tables import JobRow
@@ -45,7 +49,9 @@ class NewJob:
     batch_position: int | None = None
     max_attempts: int
     expires_in_days: float
-    """How long the job and its result are kept, from now."""
+    """How long the job and its result are kept, from now; from its end on when `retention` says how long."""
+    retention: Retention | None = None
+    """What is agreed for it; None takes the operator's defaults when it is finished."""
 
 
 def submit(session: Session, new: NewJob, quotas: Quotas = UNLIMITED) -> JobRow:
@@ -64,6 +70,8 @@ def submit_all(session: Session, wanted: Sequence[NewJob], quotas: Quotas = UNLI
     with session.no_autoflush:  # jobs and events go out in one flush
         announce_all(session, jobs, "job.queued")
     session.flush()
+    for job in jobs:
+        hold_for(session, job)
     ring_all(session, jobs)
     if jobs:
         accept_jobs(session, jobs[0].project_id, Counter(job.model for job in jobs), quotas)
@@ -102,7 +110,16 @@ def _queued(new: NewJob, moment: datetime) -> JobRow:
         event_sequence=0,
         created_at=moment,
         expires_at=moment + timedelta(days=new.expires_in_days),
+        retention=new.retention.stored() if new.retention else None,
+        source_until=_source_until(new, moment),
     )
+
+
+def _source_until(new: NewJob, moment: datetime) -> datetime | None:
+    """Only of uploads do we have a copy."""
+    if new.retention is None or "upload_id" not in new.source:
+        return None
+    return moment + timedelta(hours=new.retention.source_hours)
 
 
 def retry_of(session: Session, job: JobRow, *, request_id: str | None = None, quotas: Quotas = UNLIMITED) -> JobRow:
@@ -139,7 +156,10 @@ def rerun_of(
 def _again(
     session: Session, job: JobRow, model: str, options: dict[str, Any], request_id: str | None, quotas: Quotas
 ) -> JobRow:
-    kept = timedelta(days=365) if job.expires_at is None else job.expires_at - job.created_at
+    if KeptClass.SOURCE in (job.retention or {}).get("ended", {}):
+        raise class_ended(job, KeptClass.SOURCE)
+    began = job.created_at if job.retention is None or job.finished_at is None else job.finished_at
+    kept = timedelta(days=365) if job.expires_at is None else job.expires_at - began
     in_time = job.deadline is not None and job.deadline > clock(session)
     return submit(
         session,
@@ -162,6 +182,7 @@ def _again(
             parent_job_id=job.id,
             max_attempts=job.max_attempts,
             expires_in_days=kept / timedelta(days=1),
+            retention=None if job.retention is None else keeping.read(job.retention),
         ),
         quotas,
     )

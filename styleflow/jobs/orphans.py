@@ -14,6 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from styleflow.database import Database
+from styleflow.jobs.source_copies import ERASED
 from styleflow.jobs.transitions import clock
 from styleflow.storage.bucket import Bucket, StoredObject
 from styleflow.tables import ResultRow, UploadRow
@@ -40,7 +41,7 @@ class OrphanReaper:
             self._walk = walk
         with self._database.transaction() as session:
             orphans = find_orphans(session, seen)
-        self._bucket.delete(orphans)
+        self._bucket.erase(orphans)
         return len(orphans)
 
 
@@ -51,5 +52,5 @@ def find_orphans(session: Session, objects: list[StoredObject]) -> list[str]:
     jobs = {key.split("/")[1] for key in old if key.startswith(EVIDENCE)}
     uploads = {key.rpartition("/")[2] for key in old if key.startswith(UPLOADS)}
     named = set(session.scalars(select(ResultRow.report_key).where(ResultRow.job_id.in_(jobs))))
-    named |= set(session.scalars(select(UploadRow.key).where(UploadRow.id.in_(uploads))))
+    named |= set(session.scalars(select(UploadRow.key).where(UploadRow.id.in_(uploads), UploadRow.state != ERASED)))
     return [key for key in old if key not in named]

@@ -13,11 +13,11 @@ from typing import Any
 from sqlalchemy import case, func, select, update
 from sqlalchemy.orm import Session
 
-from styleflow.errors import Erased, LeaseLost, NotFound, NotRetryable, StyleFlowError
-from styleflow.jobs.erasure import erase_finished
+from styleflow.errors import LeaseLost, StyleFlowError
 from styleflow.jobs.results import store_report
 from styleflow.jobs.reuse import Dedupe, content_key
-from styleflow.jobs.state import TERMINAL, JobEvent, JobState, after_failure, after_release, backoff
+from styleflow.jobs.state import JobEvent, JobState, after_failure, after_release, backoff
+from styleflow.jobs.tombstones import gone
 from styleflow.jobs.transitions import clock, finish, lock_held, requeue, standing
 from styleflow.report import VideoReport
 from styleflow.tables import JobRow
@@ -59,11 +59,12 @@ def heartbeat(
     return Beat(cancel_requested=cancel_requested, deadline_passed=deadline_passed)
 
 
-def succeed(session: Session, job_id: str, token: int, report: VideoReport, report_key: str) -> None:
-    """Settle with the report; `report_key` is where the whole of it lies in the bucket. Raises LeaseLost."""
+def succeed(session: Session, job_id: str, token: int, report: VideoReport, report_key: str | None) -> None:
+    """Settle with the report; `report_key` is where the whole of it lies in the bucket, None with zero retention: then
+    the answer alone is kept. Raises LeaseLost."""
     job = lock_held(session, job_id, token)
     store_report(session, job, token, report, report_key)
-    if job.dedupe != Dedupe.OFF and report.media.sha256 is not None:
+    if job.dedupe != Dedupe.OFF and report.media.sha256 is not None and report_key is not None:
         job.content_key = content_key(report.media.sha256, report.pipeline, job.options, job.policy_thresholds)
     finish(session, job, JobEvent.SUCCEED)
 
@@ -99,7 +100,7 @@ def request_cancel(session: Session, project_id: str, job_id: str) -> JobRow:
 
     Raises NotFound and Erased.
     """
-    job = _lock_owned(session, project_id, job_id)
+    job = lock_owned(session, project_id, job_id)
     if job.state == JobState.QUEUED:
         finish(session, job, JobEvent.CANCEL)
     elif job.state == JobState.RUNNING and job.cancel_requested_at is None:
@@ -109,26 +110,14 @@ def request_cancel(session: Session, project_id: str, job_id: str) -> JobRow:
     return job
 
 
-def erase(session: Session, project_id: str, job_id: str) -> list[str]:
-    """Take away everything about a finished job but the fact that it was; returns the bucket keys to delete.
-
-    Raises NotFound, Erased (already done), NotRetryable while the job is not finished: cancel it first.
-    """
-    job = _lock_owned(session, project_id, job_id)
-    if JobState(job.state) not in TERMINAL:
-        raise NotRetryable("Only a finished job can be erased; cancel it first.")
-    return erase_finished(session, job)
-
-
-def _lock_owned(session: Session, project_id: str, job_id: str) -> JobRow:
+def lock_owned(session: Session, project_id: str, job_id: str) -> JobRow:
+    """The project's job, locked. Raises NotFound and Erased."""
     job = session.scalars(
         select(JobRow)
         .where(JobRow.id == job_id, JobRow.project_id == project_id)
         .with_for_update()
         .execution_options(populate_existing=True)
     ).one_or_none()
-    if job is None:
-        raise NotFound
-    if job.erased_at is not None:
-        raise Erased
+    if job is None or job.erased_at is not None:
+        raise gone(session, project_id, job_id, job)
     return job

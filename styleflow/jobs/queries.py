@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, bindparam, func, literal_column, or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from styleflow.errors import Erased, NotFound
 from styleflow.jobs.state import JobEvent, JobState, Lane, at_claim
+from styleflow.jobs.tombstones import gone
 from styleflow.jobs.transitions import clock, drop, lose, standing, start
 from styleflow.tables import AttemptRow, JobRow
 
@@ -37,6 +37,8 @@ class Claim:
     dedupe: str = "off"
     thresholds: Mapping[str, Any] | None = None
     """Of the job's policy; None for the pack's own."""
+    zero_retention: bool = False
+    """No evidence may be left anywhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +87,8 @@ def claim(
 def get_job(session: Session, project_id: str, job_id: str) -> JobRow:
     """Raises NotFound, also for another project's job, and Erased."""
     job = session.scalars(select(JobRow).where(JobRow.id == job_id, JobRow.project_id == project_id)).one_or_none()
-    if job is None:
-        raise NotFound
-    if job.erased_at is not None:
-        raise Erased
+    if job is None or job.erased_at is not None:
+        raise gone(session, project_id, job_id, job)
     return job
 
 
@@ -175,6 +175,7 @@ def _claim_of(job: JobRow) -> Claim:
         cancel_requested=job.cancel_requested_at is not None,
         dedupe=job.dedupe,
         thresholds=job.policy_thresholds,
+        zero_retention=(job.retention or {}).get("mode") == "zero",
     )
 
 

@@ -11,23 +11,31 @@ from styleflow.report import FaceTrack, VideoReport, report_to_json
 from styleflow.tables import JobRow, ResultRow, TrackRow
 
 
-def store_report(session: Session, job: JobRow, token: int, report: VideoReport, report_key: str) -> None:
-    """Write the result, its tracks, and the job's own columns. A second result of a job is an IntegrityError."""
+def store_report(session: Session, job: JobRow, token: int, report: VideoReport, report_key: str | None) -> None:
+    """Write the result, its tracks, and the job's own columns; without a key the latter alone, and none that tells the
+    video from others. A second result of a job is an IntegrityError."""
     value = report_to_json(report)
-    summaries = [_without_frames(track) for track in value["tracks"]]
-    result = {**value, "tracks": summaries}
-    session.add(ResultRow(job_id=job.id, token=token, report=result, report_key=report_key))
-    session.add_all(
-        _track_row(job.id, position, track, summary)
-        for position, (track, summary) in enumerate(zip(report.tracks, summaries, strict=True))
-    )
+    if report_key is not None:
+        _store_evidence(session, job.id, token, report, value, report_key)
     job.outcome = report.outcome
     job.reason = report.reason
     job.verdict = report.verdict
     job.score = report.score
     job.probability = report.probability
-    job.media = value["media"]
+    job.media = value["media"] if report_key is not None else None
     job.pipeline = value["pipeline"]
+
+
+def _store_evidence(
+    session: Session, job_id: str, token: int, report: VideoReport, value: Mapping[str, Any], report_key: str
+) -> None:
+    summaries = [_without_frames(track) for track in value["tracks"]]
+    result = {**value, "tracks": summaries}
+    session.add(ResultRow(job_id=job_id, token=token, report=result, report_key=report_key))
+    session.add_all(
+        _track_row(job_id, position, track, summary)
+        for position, (track, summary) in enumerate(zip(report.tracks, summaries, strict=True))
+    )
 
 
 def _without_frames(track: Mapping[str, Any]) -> dict[str, Any]:

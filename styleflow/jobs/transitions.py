@@ -17,6 +17,7 @@ from styleflow import usage
 from styleflow.database import DISPATCH_CHANNEL, JOB_CHANNEL, transaction_time
 from styleflow.errors import DeadlineExceeded, LeaseLost, Poison, StyleFlowError, WorkerLost
 from styleflow.jobs.batch_counts import charge_batch, tell_batch
+from styleflow.jobs.dating import date_classes
 from styleflow.jobs.state import TERMINAL, JobEvent, JobState, Standing, advance, after_loss, is_poison
 from styleflow.tables import AttemptRow, JobRow, OutboxRow
 from styleflow.webhooks.announce import announce
@@ -86,6 +87,7 @@ def finish(session: Session, job: JobRow, event: JobEvent, *, error: StyleFlowEr
         job.finished_at = clock(session)
         job.error = None if error is None else error_value(error)
         job.row_version += 1
+        date_classes(session, job)
         announce(session, job, f"job.{state}")
         _notify(session, JOB_CHANNEL, job.id)
     session.flush()

@@ -89,6 +89,13 @@ class Bucket(Protocol):
         """Remove objects; one that is not there is fine."""
         ...
 
+    def erase(self, names: Iterable[str]) -> None:
+        """Remove objects with every version that the store keeps of them, so that nothing can be brought back.
+
+        A name that ends in `/` stands for everything below it; one of which nothing is there is fine.
+        """
+        ...
+
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """Every object whose key starts with the text `prefix`, in no promised order."""
         ...

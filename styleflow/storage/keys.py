@@ -20,6 +20,11 @@ def evidence_prefix(job_id: str) -> str:
     return f"{checked(f'evidence/{job_id}')}/"
 
 
+def crops_prefix(job_id: str) -> str:
+    """Where the crops and heat maps of one job lie. Ends in `/`."""
+    return f"{checked(f'crops/{job_id}')}/"
+
+
 def upload_key(project_id: str, upload_id: str) -> str:
     """The bytes of one upload; the caller's file name is no part of it."""
     return checked(f"uploads/{project_id}/{upload_id}")

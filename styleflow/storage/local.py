@@ -85,6 +85,10 @@ class LocalBucket:
                 path.unlink(missing_ok=True)
             self._drop_empty_folders(path.parent)
 
+    def erase(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.delete([found.key for found in self.list(name)] if name.endswith("/") else [name])
+
     def list(self, prefix: str) -> Iterator[StoredObject]:
         folder = self._root / prefix.rpartition("/")[0]
         if ".." in prefix.split("/") or not folder.is_relative_to(self._root):

@@ -7,21 +7,23 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import HTTPClientError, IncompleteReadError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 from botocore.response import StreamingBody
 
-from styleflow.errors import InvalidRequest, SourceChanged, SourceNotFound, StorageUnavailable
+from styleflow.errors import InvalidRequest, SourceChanged, SourceForbidden, SourceNotFound, StorageUnavailable
 from styleflow.storage.bucket import CHUNK_BYTES, ObjectFacts, PresignedPut, StoredObject
-from styleflow.storage.s3_errors import BehindTheEnd, translated
+from styleflow.storage.s3_errors import BehindTheEnd, refusal, translated
 from styleflow.storage.s3_multiparts import S3Multiparts
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
@@ -126,13 +128,48 @@ class S3Bucket:
         return facts
 
     def delete(self, keys: Iterable[str]) -> None:
-        wanted = list(keys)
-        for start in range(0, len(wanted), _DELETE_AT_ONCE):
-            batch = wanted[start : start + _DELETE_AT_ONCE]
+        self._delete({"Key": key} for key in keys)
+
+    def erase(self, names: Iterable[str]) -> None:
+        wanted = list(names)
+        if not wanted:
+            return
+        if self._keeps_versions():
+            self._delete(found for name in wanted for found in self._versions_under(name))
+        else:
+            self.delete(key for name in wanted for key in self._keys_under(name))
+
+    def _keeps_versions(self) -> bool:
+        """Whether it ever kept any. Asked each time: it can be switched on while we run. A store that does not say
+        might; one that does not know the question does not."""
+        try:
+            return "Status" in self._client.get_bucket_versioning(Bucket=self._name)
+        except ClientError as error:
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 501:
+                return False
+            if isinstance(found := refusal(error), SourceForbidden):
+                return True
+            raise found from error
+        except BotoCoreError as error:
+            raise StorageUnavailable from error
+
+    def _keys_under(self, name: str) -> Iterator[str]:
+        return (found.key for found in self.list(name)) if name.endswith("/") else iter([name])
+
+    def _versions_under(self, name: str) -> Iterator[ObjectIdentifierTypeDef]:
+        """Every version and every delete marker of an object, or of all below a name that ends in `/`."""
+        pages = self._client.get_paginator("list_object_versions")
+        with translated():
+            for page in pages.paginate(Bucket=self._name, Prefix=name):
+                for found in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
+                    if name.endswith("/") or found["Key"] == name:
+                        yield {"Key": found["Key"], "VersionId": found["VersionId"]}
+
+    def _delete(self, objects: Iterable[ObjectIdentifierTypeDef]) -> None:
+        rest = iter(objects)
+        while batch := list(islice(rest, _DELETE_AT_ONCE)):
             with translated():
-                answer = self._client.delete_objects(
-                    Bucket=self._name, Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True}
-                )
+                answer = self._client.delete_objects(Bucket=self._name, Delete={"Objects": batch, "Quiet": True})
             if errors := answer.get("Errors"):
                 raise StorageUnavailable(f"the object store did not delete {len(errors)} of {len(batch)} objects")
 

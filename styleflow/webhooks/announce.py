@@ -25,7 +25,8 @@ JOB_PROGRESS, BATCH_PROGRESS = "job.progress", "batch.progress"
 JOB_TYPES = TERMINAL_TYPES | {"job.queued", "job.running", JOB_PROGRESS}
 BATCH_COMPLETED = "batch.completed"
 EXPORT_TYPES = frozenset({"export.ready", "export.failed"})
-TYPES = JOB_TYPES | {BATCH_COMPLETED, BATCH_PROGRESS} | EXPORT_TYPES
+DATA_ERASED = "data.erased"
+TYPES = JOB_TYPES | {BATCH_COMPLETED, BATCH_PROGRESS, DATA_ERASED} | EXPORT_TYPES
 """All that an endpoint can subscribe to."""
 OPT_IN_TYPES = frozenset({JOB_PROGRESS, BATCH_PROGRESS})
 """Told only to who names them: no pattern covers them, and the feed leaves them out."""
@@ -115,6 +116,13 @@ def announce_about(
     event = _event(project_id, None, type, sequence, body, moment, subject_id)
     _send(session, [event], [callback_endpoint_id], _listening_endpoints(session, project_id))
     return event
+
+
+def announce_erasure(session: Session, project_id: str, data: Mapping[str, Any]) -> EventRow:
+    """Write `data.erased` and its deliveries. It belongs to no job: those are gone."""
+    return announce_about(
+        session, project_id=project_id, subject_id=data["erasure_id"], type=DATA_ERASED, data=data, sequence=0
+    )
 
 
 def announce_endpoint(session: Session, endpoint: WebhookEndpointRow, type: str, *, reason: str) -> EventRow:

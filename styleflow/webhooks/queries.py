@@ -84,6 +84,7 @@ def list_events(
     wanted = select(EventRow).where(
         EventRow.project_id == project_id,
         EventRow.body != "",
+        EventRow.erased_at.is_(None),
         ~erased,
         EventRow.created_at <= func.now() - func.make_interval(0, 0, 0, 0, 0, 0, settle_seconds),
         EventRow.type.in_(types) if types else EventRow.type.not_in(sorted(OPT_IN_TYPES)),

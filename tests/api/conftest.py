@@ -17,12 +17,15 @@ import httpx
 import psycopg
 import pytest
 import uvicorn
+from sqlalchemy import text
 
 from api.main import create_app
 from styleflow import api_keys
 from styleflow.database import Database, psycopg_url
 from styleflow.embedded import Server
 from styleflow.jobs import progress, queries
+from styleflow.jobs.erasures import ErasureRunner
+from styleflow.jobs.object_erasures import ObjectEraser
 from styleflow.packs import COMPONENTS, PackCard, Preprocessing, Training, WeightsFile, write_card
 from styleflow.report import (
     ClipScore,
@@ -42,7 +45,10 @@ from styleflow.settings import Settings
 from styleflow.storage.connect import open_bucket
 
 SECRET = "a secret for tests, long enough to be one"
-SCOPES = ("jobs:write", "jobs:read", "batches:write", "evidence:read", "webhooks:manage", "models:admin")
+SCOPES = (
+    *("jobs:write", "jobs:read", "batches:write", "evidence:read"),
+    *("webhooks:manage", "models:admin", "erasure:write"),
+)
 
 
 @dataclass
@@ -73,6 +79,16 @@ class Tenant:
         answer = self.client.post("/v1/jobs", json=body)
         assert answer.status_code == 202, answer.text
         return dict(answer.json())
+
+    def let_objects_go(self) -> None:
+        """What the light worker would do next: erase what is due in the bucket, and complete erasures."""
+        database, bucket = self.running.database, open_bucket(self.running.settings.bucket_url)
+        with database.transaction() as session:
+            session.execute(text("update erasures set lease_expires_at = now() where finished_at is null"))
+        while ObjectEraser(database=database, bucket=bucket).erase_due():
+            pass
+        while ErasureRunner(database=database, owner="test").run_once():
+            pass
 
     def succeed(self, job_id: str, report: VideoReport | None = None) -> None:
         """What a worker would do: claim, keep the whole report in the bucket, settle."""

@@ -11,7 +11,9 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from styleflow.jobs.object_erasures import ObjectEraser
 from styleflow.report import report_to_json
+from styleflow.storage.connect import open_bucket
 from tests.api.conftest import Office, Tenant, make_report
 
 
@@ -108,6 +110,9 @@ def test_what_was_erased_or_expired_is_gone(tenant: Tenant, job: str) -> None:
     tenant.client.delete(job)
     assert code(tenant, f"{job}/artifacts") == (410, "erased")
     assert code(tenant, f"{job}/artifacts/report?redirect=false") == (410, "erased")
+    bucket = open_bucket(tenant.running.settings.bucket_url)
+    while ObjectEraser(database=tenant.running.database, bucket=bucket).erase_due():
+        pass
     assert fetch(url).status_code == 404, "an address that was handed out before leads nowhere"
 
 

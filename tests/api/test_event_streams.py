@@ -248,7 +248,7 @@ def test_an_event_that_has_not_happened_yet_cannot_have_been_seen(tenant: Tenant
 def test_an_erased_job_has_no_events(tenant: Tenant) -> None:
     job = tenant.post_job()["id"]
     cancel(tenant, job)
-    assert tenant.client.delete(f"/v1/jobs/{job}").status_code == 204
+    assert tenant.client.delete(f"/v1/jobs/{job}").status_code == 202
     assert tenant.client.get(f"/v1/jobs/{job}/events").json()["code"] == "erased"
 
 

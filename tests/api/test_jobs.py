@@ -220,11 +220,15 @@ def test_an_erased_job_is_gone_with_its_evidence_and_its_id_stays_as_410(tenant:
     tenant.succeed(job["id"])
     services = tenant.running.app.state.services
     services.bucket.put(f"evidence/{job['id']}/9/report.json", b"of an attempt that lost its lease", "application/json")
-    assert tenant.client.delete(f"/v1/jobs/{job['id']}").status_code == 204
+    deleted = tenant.client.delete(f"/v1/jobs/{job['id']}")
+    assert (deleted.status_code, deleted.json()["state"]) == (202, "running")
     for path in ("", "/result", "/tracks", "/frames", "/report", "/attempts"):
         answer = tenant.client.get(f"/v1/jobs/{job['id']}{path}")
         assert (answer.status_code, answer.json()["code"]) == (410, "erased")
-    assert tenant.client.delete(f"/v1/jobs/{job['id']}").status_code == 410
+    again = tenant.client.delete(f"/v1/jobs/{job['id']}")
+    assert (again.status_code, again.json()["id"]) == (202, deleted.json()["id"])
+    tenant.let_objects_go()
+    assert tenant.client.get(deleted.headers["Location"]).json()["state"] == "completed"
     assert list(services.bucket.list(f"evidence/{job['id']}/")) == []
 
 
@@ -239,9 +243,14 @@ def test_an_erased_job_does_not_come_back_through_its_idempotency_key(tenant: Te
     assert tenant.client.get("/v1/jobs").json()["data"] == []
 
 
-def test_a_job_that_is_not_finished_is_not_erased_and_one_that_succeeded_is_not_retried(tenant: Tenant) -> None:
+def test_a_queued_job_is_canceled_and_erased_at_once(tenant: Tenant) -> None:
     job = tenant.post_job()
-    assert tenant.client.delete(f"/v1/jobs/{job['id']}").json()["code"] == "not_retryable"
+    assert tenant.client.delete(f"/v1/jobs/{job['id']}").json()["counts"]["erased"] == 1
+    assert tenant.client.get(f"/v1/jobs/{job['id']}").json()["code"] == "erased"
+
+
+def test_a_job_that_is_not_finished_and_one_that_succeeded_are_not_retried(tenant: Tenant) -> None:
+    job = tenant.post_job()
     assert tenant.client.post(f"/v1/jobs/{job['id']}:retry").json()["code"] == "not_retryable"
     tenant.succeed(job["id"])
     assert tenant.client.post(f"/v1/jobs/{job['id']}:retry").status_code == 409

@@ -61,6 +61,7 @@ MAKERS: dict[str, Callable[[Tenant], str]] = {
     "export_id": lambda owner: _made(owner, "/v1/exports", {"format": "csv"}),
     "relabeling_id": _relabeling,
     "replay_id": lambda owner: _made(owner, f"/v1/webhook-endpoints/{_endpoint(owner)}:replay", SPAN),
+    "erasure_id": lambda owner: _made(owner, "/v1/erasures", {"client_ref": uuid4().hex}),
     "track_id": lambda owner: "trk_1",
     "artifact_id": lambda owner: "art_1",
     "name": lambda owner: "manifest.json",

@@ -12,6 +12,7 @@ from styleflow.errors import CorruptMedia, NotRetryable
 from styleflow.jobs import batch_counts, progress, retention
 from styleflow.jobs.queries import Claim
 from tests.batches.yard import Yard, item
+from tests.jobs.desk import KEEP
 
 MOVES = st.lists(
     st.sampled_from(
@@ -98,7 +99,7 @@ def test_erasing_a_job_takes_what_its_item_said(yard: Yard) -> None:
     yard.settle(batch)
     job = yard.jobs(batch)[0]
 
-    yard.desk.do(progress.erase, job.project_id, job.id)
+    yard.desk.erase(job.id)
 
     assert yard.items(batch)[0].source is None
     assert yard.counts(batch) == {"succeeded": 3}
@@ -111,9 +112,8 @@ def test_a_batch_past_its_time_goes_with_its_items_and_its_jobs_stay(yard: Yard)
     yard.settle(batch)
     yard.tend()
     yard.desk.sql("update batches set expires_at = now() - interval '1 hour'")
-    keep = retention.Keep(source_hours=1, frames_days=1, events_days=1)
 
-    while yard.desk.do(retention.KINDS["batches"], keep, lambda keys: None, 2):
+    while yard.desk.do(retention.KINDS["batches"], KEEP, 2):
         pass
 
     with yard.desk.database.transaction() as session:

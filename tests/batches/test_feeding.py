@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
 
 from styleflow.batches.feeding import QUANTUM, Feeder, Want, divided
-from styleflow.jobs import progress
+from styleflow.jobs import erasures
 from styleflow.tables import OutboxRow, UploadRow
-from tests.batches.yard import Yard, item
-from tests.jobs.desk import PROJECT
+from tests.batches.yard import TEMPLATE, Yard, item
+from tests.jobs.desk import AGREED, PROJECT
 from tests.jobs.test_progress import add_upload
 
 
@@ -76,10 +77,24 @@ def test_erasing_a_job_takes_no_upload_of_another_project_away(yard: Yard) -> No
     yard.feed()
     yard.settle(batch, failed=True)
 
-    assert yard.desk.do(progress.erase, PROJECT, yard.jobs(batch)[0].id) == [
-        f"evidence/{yard.jobs(batch)[0].id}/1/report.json"
-    ]
-    assert yard.desk.do(lambda session: session.get(UploadRow, "upl_1")) is not None
+    yard.desk.do(erasures.order_job, PROJECT, yard.jobs(batch)[0].id, "key_1")
+
+    upload = yard.desk.do(lambda session: session.get(UploadRow, "upl_1"))
+    assert upload.state == "complete"
+    assert "uploads/video" not in yard.desk.condemned()
+
+
+def test_its_job_keeps_what_was_agreed_for_the_batch(yard: Yard) -> None:
+    agreed = replace(AGREED, frames_days=7)
+    batch = yard.create(many(1), template={**TEMPLATE, "retention": agreed.stored()})
+    yard.expand()
+    yard.feed()
+    yard.settle(batch)
+
+    [job] = yard.jobs(batch)
+    assert job.retention is not None
+    assert job.retention["frames_days"] == 7
+    assert (job.frames_until - job.finished_at).days == 7
 
 
 def test_no_more_jobs_are_in_flight_than_the_cap_allows(yard: Yard) -> None:

@@ -120,6 +120,25 @@ def test_what_failed_is_tried_again_as_new_jobs_and_only_that(yard: Yard) -> Non
     assert first < second
 
 
+@pytest.mark.parametrize("order", [("erase", "retry"), ("retry", "erase")])
+def test_what_was_erased_is_not_tried_again(yard: Yard, order: tuple[str, str]) -> None:
+    batch = running(yard)
+    yard.settle(batch, failed=True)
+    yard.tend()
+    erased, *others = [job.id for job in yard.jobs(batch)]
+
+    for step in order:
+        if step == "erase":
+            yard.desk.erase(erased)
+        else:
+            yard.retry_failed(batch)
+            yard.tend()
+
+    assert yard.feed() == len(others)
+    assert sorted(str(job.parent_job_id) for job in yard.jobs(batch) if job.parent_job_id) == sorted(others)
+    assert yard.counts(batch) == yard.counted(batch)
+
+
 def test_too_many_failures_stop_the_rest(yard: Yard) -> None:
     batch = yard.manifest(jsonl("{", *keyed(9)), max_in_flight=4, max_item_errors=2)
     yard.expand()

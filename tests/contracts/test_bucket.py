@@ -136,6 +136,16 @@ def test_deleted_objects_are_gone_and_deleting_what_is_not_there_is_fine(bucket:
     assert [found.key for found in bucket.list("")] == ["b"]
 
 
+def test_erasing_takes_an_object_or_all_below_a_prefix_and_nothing_beside_it(bucket: Bucket) -> None:
+    for key in ("evidence/a/1", "evidence/a/2", "evidence/ab/1", "one", "one-more"):
+        bucket.put(key, b"x", "text/plain")
+
+    bucket.erase(["evidence/a/", "one", "never/was", "nor/this/"])
+    bucket.erase([])
+
+    assert {found.key for found in bucket.list("")} == {"evidence/ab/1", "one-more"}
+
+
 def test_a_listing_goes_by_the_text_of_the_prefix(bucket: Bucket) -> None:
     for key in ("evidence/job_1/1/report.json", "evidence/job_12/1/report.json", "evidence/other", "uploads/x"):
         bucket.put(key, b"123", "text/plain")

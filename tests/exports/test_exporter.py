@@ -16,7 +16,7 @@ from styleflow.errors import NotFound, NotRetryable, QuotaExceeded, SourceForbid
 from styleflow.exports import exporter, queries
 from styleflow.exports.exporter import Held
 from styleflow.exports.state import MAX_TRIES, Format, Rows
-from styleflow.jobs import progress
+from styleflow.jobs import erasures
 from styleflow.storage.local import LocalBucket
 from styleflow.webhook_tables import DeliveryRow, EventRow, WebhookEndpointRow
 from tests.exports.copyroom import Copyroom
@@ -317,7 +317,7 @@ def test_files_go_into_the_callers_own_bucket_when_asked(room: Copyroom, tmp_pat
 
 def test_erased_jobs_are_in_no_later_export(room: Copyroom) -> None:
     gone, kept = room.succeed(), room.succeed()
-    room.desk.do(progress.erase, PROJECT, gone)
+    room.desk.do(erasures.order_job, PROJECT, gone, "key_1")
 
     for rows in Rows:
         assert {row["job_id"] for row in room.exported(rows=rows)} == {kept}

@@ -9,13 +9,23 @@ from typing import Any
 from sqlalchemy import select, text
 
 from styleflow.database import Database
+from styleflow.jobs import progress
+from styleflow.jobs.erasures import order_job
 from styleflow.jobs.intake import NewJob, submit
+from styleflow.jobs.keeping import Retention
 from styleflow.jobs.queries import Claim, claim
+from styleflow.jobs.retention import KINDS, Keep
 from styleflow.jobs.state import Lane
+from styleflow.retention_tables import ObjectErasureRow
+from styleflow.storage import keys
 from styleflow.tables import AttemptRow, JobRow, OutboxRow, ProjectRow
 from styleflow.webhook_tables import EventRow
+from tests.jobs.reports import scored_report
 
 PROJECT = "prj_test"
+KEY = "key_test"
+AGREED = Retention(source_hours=24, crops_days=30, frames_days=90, results_days=400)
+KEEP = Keep(default=AGREED, events_days=30, audit_days=730)
 
 
 class Desk:
@@ -51,6 +61,28 @@ class Desk:
     def sql(self, statement: str, **values: Any) -> None:
         with self.database.transaction() as session:
             session.execute(text(statement), values)
+
+    def erase(self, job_id: str) -> str:
+        """As its owner would; the id of the erasure."""
+        with self.database.transaction() as session:
+            return order_job(session, PROJECT, job_id, KEY).id
+
+    def succeeded(self, report_key: str | None = None, **changes: Any) -> str:
+        """A job that has a result; its report's key, unless given, is one of the job's own."""
+        held = self.running(**changes)
+        key = None if held.zero_retention else report_key or keys.report_key(held.job_id, held.token)
+        self.do(progress.succeed, held.job_id, held.token, scored_report(), key)
+        return held.job_id
+
+    def sweep(self, *kinds: str, limit: int = 500) -> dict[str, int]:
+        """Sweep these kinds, or all, each in its own transaction; how many of which went."""
+        counts = {kind: self.do(KINDS[kind], KEEP, limit) for kind in kinds or KINDS}
+        return {kind: count for kind, count in counts.items() if count}
+
+    def condemned(self) -> list[str]:
+        """Names of the objects that are to be erased, each once."""
+        with self.database.transaction() as session:
+            return sorted(set(session.scalars(select(ObjectErasureRow.name))))
 
     def expire_lease(self, job_id: str) -> None:
         self.sql("update jobs set lease_expires_at = now() - interval '1 second' where id = :id", id=job_id)

@@ -89,7 +89,7 @@ def test_neither_an_open_nor_a_succeeded_job_can_be_retried(desk: Desk) -> None:
 def test_an_erased_job_cannot_be_retried(desk: Desk) -> None:
     identity = desk.submit()
     desk.do(progress.request_cancel, PROJECT, identity)
-    desk.do(progress.erase, PROJECT, identity)
+    desk.erase(identity)
 
     with pytest.raises(Erased):
         desk.do(retry_of, desk.job(identity))

@@ -16,7 +16,6 @@ from styleflow.errors import (
     DependencyUnavailable,
     LeaseLost,
     NotFound,
-    NotRetryable,
     SourceUnavailable,
 )
 from styleflow.jobs import progress
@@ -290,22 +289,11 @@ def test_a_cancel_of_a_finished_job_changes_nothing(desk: Desk) -> None:
     assert everything(desk, held.job_id) == before
 
 
-@pytest.mark.parametrize("action", [progress.request_cancel, progress.erase])
-def test_another_projects_job_can_be_neither_canceled_nor_erased(desk: Desk, action: Callable[..., Any]) -> None:
+def test_another_projects_job_cannot_be_canceled(desk: Desk) -> None:
     identity = desk.submit()
 
     with pytest.raises(NotFound):
-        desk.do(action, "prj_other", identity)
-
-
-@pytest.mark.parametrize("claimed", [False, True])
-def test_an_open_job_must_be_canceled_before_it_is_erased(desk: Desk, claimed: bool) -> None:
-    identity = desk.submit()
-    if claimed:
-        desk.claim(identity)
-
-    with pytest.raises(NotRetryable, match="cancel it first"):
-        desk.do(progress.erase, PROJECT, identity)
+        desk.do(progress.request_cancel, "prj_other", identity)
 
 
 def add_upload(desk: Desk) -> str:

@@ -162,7 +162,7 @@ def test_a_job_is_seen_by_its_own_project_only(desk: Desk) -> None:
 def test_an_erased_job_is_told_from_an_unknown_one_and_not_listed(desk: Desk) -> None:
     identity = desk.submit()
     desk.do(progress.request_cancel, PROJECT, identity)
-    desk.do(progress.erase, PROJECT, identity)
+    desk.erase(identity)
 
     with pytest.raises(Erased):
         desk.do(get_job, PROJECT, identity)

@@ -51,9 +51,11 @@ class Store:
     refusals: list[int] = field(default_factory=list)
     etag: str = '"one"'
     ranges: list[str | None] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         self.ranges.append(request.headers["Range"])
+        self.paths.append(request.path)
         if self.refusals:
             self.refuse(request, self.refusals.pop(0))
         elif (request.headers["If-Match"] or self.etag) != self.etag:
@@ -211,3 +213,33 @@ def test_a_version_is_read_while_a_newer_one_exists(moto: str, name: str) -> Non
     assert first.version_id is not None
     with bucket.open("a", version_id=first.version_id) as chunks:
         assert b"".join(chunks) == b"first"
+
+
+def test_erasing_leaves_no_version_and_no_marker_where_deleting_does(moto: str, name: str) -> None:
+    client = boto3.client("s3", endpoint_url=moto, region_name="us-east-1")
+    client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    bucket = S3Bucket(name, endpoint_url=moto)
+    for key in ("a/1", "a/2", "b", "b-and-more"):
+        for data in (b"first", b"second"):
+            bucket.put(key, data, "text/plain")
+    bucket.delete(["a/1", "b"])
+
+    def left() -> set[str]:
+        found = client.list_object_versions(Bucket=name)
+        return {version["Key"] for version in (*found.get("Versions", []), *found.get("DeleteMarkers", []))}
+
+    assert left() == {"a/1", "a/2", "b", "b-and-more"}
+    bucket.erase(["a/", "b"])
+    assert left() == {"b-and-more"}
+
+
+@pytest.mark.parametrize(("status", "asks_for_versions"), [(501, False), (403, True)])
+def test_a_store_without_versions_is_not_asked_for_any_and_one_that_does_not_say_is(
+    status: int, asks_for_versions: bool
+) -> None:
+    store = Store(refusals=[status, 404])
+
+    with serving(store) as bucket, pytest.raises(SourceNotFound):
+        bucket.erase(["evidence/job/"])
+
+    assert ("versions" in store.paths[-1]) == asks_for_versions

@@ -12,6 +12,7 @@ from styleflow.api_keys import ensure_project
 from styleflow.database import Database
 from styleflow.errors import NotFound, NotRetryable
 from styleflow.jobs import progress
+from styleflow.jobs.erasures import order_job
 from styleflow.jobs.intake import NewJob, submit
 from styleflow.webhooks import endpoints, queries, signature
 from tests.webhooks.office import Office, Receiver
@@ -177,7 +178,7 @@ def test_a_reader_who_stopped_at_an_event_of_an_erased_job_goes_on(office: Offic
     seen = queries.list_events(session, office.project_id, limit=1, settle_seconds=0)[0]
     with office.database.transaction() as writing:
         progress.request_cancel(writing, office.project_id, first)
-        progress.erase(writing, office.project_id, first)
+        order_job(writing, office.project_id, first, "key_1")
 
     rest = queries.list_events(session, office.project_id, after=seen.id, settle_seconds=0)
 

@@ -11,15 +11,17 @@ from styleflow.api_keys import SecretBox, ensure_project
 from styleflow.batches import queries
 from styleflow.database import Database
 from styleflow.errors import DependencyUnavailable
+from styleflow.jobs import erasures
 from styleflow.settings import Settings
+from styleflow.storage.keys import report_key
 from styleflow.storage.local import LocalBucket
 from styleflow.webhook_tables import ReplayRow, WebhookEndpointRow
 from styleflow.webhooks import endpoints, replay
 from tests.batches.yard import TEMPLATE, item
 from tests.exports.copyroom import Copyroom
-from tests.jobs.desk import PROJECT, Desk
+from tests.jobs.desk import KEY, PROJECT, Desk
 from tests.stack import eventually
-from worker.duties import Duty, expand, export, feed, look_after_endpoints, run_until_stopped
+from worker.duties import Duty, erase, erase_objects, expand, export, feed, look_after_endpoints, run_until_stopped
 
 
 def test_a_duty_that_did_something_is_due_again_at_once() -> None:
@@ -90,6 +92,24 @@ def test_an_export_is_written_by_the_light_worker(database: Database, tmp_path: 
 
     assert run_until_stopped([export, watch], settings, database, threading.Event()) == 0
     assert [row["job_id"] for row in room.rows(identity)] == [job]
+
+
+def test_an_erasure_is_carried_out_and_its_objects_are_erased_by_the_light_worker(
+    database: Database, tmp_path: Path
+) -> None:
+    desk = Desk(database)
+    settings = Settings(database_url=database.url, bucket_url=f"file://{tmp_path / 'bucket'}")
+    identity = desk.succeeded()
+    bucket = LocalBucket(tmp_path / "bucket")
+    bucket.put(report_key(identity, 1), b"{}", "application/json")
+    order = desk.do(lambda session: erasures.order(session, PROJECT, "job_ids", [identity], requested_by=KEY).id)
+    stopping = threading.Event()
+
+    def watch(settings: Settings, database: Database, stopping: threading.Event) -> None:
+        eventually(lambda: desk.do(erasures.get_erasure, PROJECT, order).state == "completed", seconds=30)
+
+    assert run_until_stopped([erase, erase_objects, watch], settings, database, stopping) == 0
+    assert list(bucket.list("")) == []
 
 
 def test_loops_that_were_told_to_stop_end_well(database: Database) -> None:

@@ -11,7 +11,8 @@ from sqlalchemy import func, select
 
 from styleflow import api_keys
 from styleflow.errors import CorruptMedia, LeaseLost
-from styleflow.jobs import progress, reuse
+from styleflow.jobs import erasures, reuse
+from styleflow.jobs.object_erasures import ObjectEraser
 from styleflow.report import VideoReport
 from styleflow.tables import JobRow, ResultRow, TrackRow
 from styleflow.webhook_tables import EventRow
@@ -71,7 +72,9 @@ def test_each_job_owns_its_evidence_so_that_erasing_one_leaves_the_other(scoring
     second = done(scoring, dedupe="reuse")
     with scoring.database.transaction() as session:
         kept = session.get_one(ResultRow, second).report_key
-        scoring.bucket.delete(progress.erase(session, scoring.job(first).project_id, first))
+        erasures.order_job(session, scoring.job(first).project_id, first, "key_1")
+    while ObjectEraser(database=scoring.database, bucket=scoring.bucket).erase_due():
+        pass
 
     with scoring.bucket.open(str(kept)) as chunks:
         assert b"".join(chunks)
@@ -139,7 +142,7 @@ def test_an_earlier_result_that_is_erased_while_it_is_copied_is_not_used(
     def find_then_lose(session: Any, project_id: str, key: bytes) -> reuse.Earlier | None:
         earlier = found(session, project_id, key)
         with scoring.database.transaction() as other:
-            progress.erase(other, project_id, first)  # the rows go; the object is still there to be copied
+            erasures.order_job(other, project_id, first, "key_1")  # the rows go; the object is still there to be copied
         return earlier
 
     monkeypatch.setattr("worker.execution.find_earlier", find_then_lose)

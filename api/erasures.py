@@ -1,0 +1,106 @@
+"""`/v1/erasures`: erase everything about a reference, a video, or a list of jobs, and have it proved."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body
+from fastapi.responses import Response
+from sqlalchemy.orm import Session
+
+from api.answers import Answer, Once, ok
+from api.auth import Eraser
+from api.dependencies import JSON_ONLY, IdempotencyKey, ServicesDep
+from api.documented import IDEMPOTENT, WITH_BODY, WITH_KEY, problems
+from api.schemas.retention import ERASURE_EXAMPLES, CreateErasure, Erasure, ErasureCounts
+from styleflow import audit
+from styleflow.jobs import erasures
+from styleflow.retention_tables import ErasureRow
+
+router = APIRouter(prefix="/v1/erasures", tags=["retention"], dependencies=[JSON_ONLY])
+
+ACCEPTED: dict[str, Any] = {
+    "headers": {"Location": {"description": "Where to follow the erasure.", "schema": {"type": "string"}}}
+}
+
+
+@router.post(
+    "",
+    operation_id="createErasure",
+    summary="Erase all jobs of a reference, of a video, or of a list",
+    status_code=202,
+    response_model=Erasure,
+    responses={**problems(*WITH_KEY, *WITH_BODY, *IDEMPOTENT, "not_found"), 202: ACCEPTED},
+)
+def create_erasure(
+    body: Annotated[CreateErasure, Body(openapi_examples=ERASURE_EXAMPLES)],
+    principal: Eraser,
+    services: ServicesDep,
+    key: IdempotencyKey,
+) -> Response:
+    """The jobs that there are at this moment. Those that are queued or running are canceled first; those under legal
+    hold are counted and stay. Items of batches that are no jobs yet are not looked at: cancel their batch.
+    """
+    content = body.model_dump(mode="json", exclude_unset=True)
+    once = Once(principal.project_id, "POST /v1/erasures", key, content, services.settings.idempotency_hours)
+    with services.database.transaction() as session:
+        answer = once.answer(session, lambda: _ordered(session, principal, body))
+        row = erasures.get_erasure(session, principal.project_id, answer.body["id"])
+        shown = erasure(session, row)
+    return ok(shown, answer.headers, status=answer.status)
+
+
+def _ordered(session: Session, principal: Eraser, body: CreateErasure) -> Answer:
+    """Only the id, because this is what an Idempotency-Key keeps: it must not remember whose data was erased."""
+    by, value = _selector(body)
+    row = erasures.order(
+        session, principal.project_id, by, value, requested_by=principal.key_id, created_before=body.created_before
+    )
+    audit.record(session, principal.project_id, principal.id, "erasure.ordered", row.id, {"by": by})
+    return Answer(202, {"id": row.id}, {"Location": f"/v1/erasures/{row.id}"})
+
+
+def _selector(body: CreateErasure) -> tuple[erasures.By, Any]:
+    if body.client_ref is not None:
+        return "client_ref", body.client_ref
+    if body.sha256 is not None:
+        return "sha256", body.sha256
+    return "job_ids", sorted(set(body.job_ids or ()))
+
+
+@router.get(
+    "/{erasure_id}",
+    operation_id="getErasure",
+    summary="Follow an erasure, and read its proof",
+    response_model=Erasure,
+    responses=problems(*WITH_KEY, "not_found"),
+)
+def get_erasure(erasure_id: str, principal: Eraser, services: ServicesDep) -> Response:
+    """Also that of a job which was erased by `DELETE`."""
+    with services.database.transaction() as session:
+        shown = erasure(session, erasures.get_erasure(session, principal.project_id, erasure_id))
+    return ok(shown)
+
+
+def erasure(session: Session, row: ErasureRow) -> Erasure:
+    waiting = 0 if row.finished_at is not None else erasures.objects_waiting(session, row.id)
+    return Erasure.model_validate(
+        {
+            "id": row.id,
+            "state": row.state,
+            "selector": row.selector,
+            "created_before": row.created_before,
+            "counts": ErasureCounts(
+                erased=row.erased,
+                held=row.held,
+                waiting=row.waiting,
+                unknown=row.unknown,
+                uploads=row.uploads,
+                objects_waiting=waiting,
+            ),
+            "requested_by": row.requested_by,
+            "created_at": row.created_at,
+            "finished_at": row.finished_at,
+            "proof": row.proof,
+        }
+    )

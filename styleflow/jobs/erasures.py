@@ -1,0 +1,300 @@
+"""Orders to erase: leased, resumable, some hundred jobs to a transaction, with a proof at the end.
+
+An order walks over the jobs that it names, in order of their ids. Finished ones are erased; queued ones are canceled
+and erased; running ones are told to stop, and another walk finds what became of them; those under legal hold are
+counted. When a walk met none that still runs, and the object store has let go of the last object, the order is
+completed.
+
+What it may get wrong: nothing is erased twice or missed, but an order whose owner froze longer than its lease is walked
+by two; the one with the stale token finds that it may not write, and stops.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import structlog
+from sqlalchemy import Text, func, literal_column, or_, select, text
+from sqlalchemy.orm import Session
+
+from styleflow.database import Database
+from styleflow.errors import LegalHold, NotFound
+from styleflow.ids import new_id
+from styleflow.jobs.erasure import erase_jobs
+from styleflow.jobs.source_copies import ERASED, erase_stale
+from styleflow.jobs.state import TERMINAL, JobEvent, JobState
+from styleflow.jobs.tombstones import Why, digest, gone
+from styleflow.jobs.transitions import clock, finish
+from styleflow.retention_tables import ErasureRow, ObjectErasureRow, TombstoneRow
+from styleflow.tables import JobRow, UploadRow
+from styleflow.webhooks.announce import announce_erasure
+
+CHUNK = 200
+TURN_CHUNKS = 50
+"""After so many another order has its turn."""
+LOOK_AGAIN_SECONDS = 2.0
+"""How long an order waits that has nothing to do but wait."""
+MAX_TOLD_IDS = 100
+
+_media_sha256 = literal_column("jobs.media ->> 'sha256'", Text)
+_source_sha256 = literal_column("jobs.source ->> 'sha256'", Text)
+_log = structlog.get_logger(__name__)
+
+By = Literal["client_ref", "sha256", "job_ids"]
+
+
+def order(
+    session: Session, project_id: str, by: By, value: Any, *, requested_by: str, created_before: datetime | None = None
+) -> ErasureRow:
+    """Record an order over the jobs that there are now, or were made until `created_before`. Somebody will carry it
+    out: a light worker, or whoever calls `walk`."""
+    moment = clock(session)
+    row = ErasureRow(
+        id=new_id("era"),
+        project_id=project_id,
+        state="pending",
+        selector={"type": by, "value": value},
+        created_before=moment if created_before is None else min(created_before, moment),
+        requested_by=requested_by,
+        cursor="",
+        erased=0,
+        uploads=0,
+        unknown=_unknown(session, project_id, value) if by == "job_ids" else 0,
+        held=0,
+        waiting=0,
+        walked=False,
+        lease_token=0,
+        created_at=moment,
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def order_job(session: Session, project_id: str, job_id: str, requested_by: str) -> ErasureRow:
+    """Erase one job: at once, or when its worker has let go of it. Asked for again, the same order.
+
+    Raises NotFound; LegalHold; and Erased when nobody asked for its erasure: its time was over.
+    """
+    job = session.scalars(
+        select(JobRow)
+        .where(JobRow.id == job_id, JobRow.project_id == project_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+    if job is None or job.erased_at is not None:
+        return _earlier(session, project_id, job_id, job)
+    if job.held_at is not None:
+        raise LegalHold
+    under_way = select(ErasureRow).where(
+        ErasureRow.project_id == project_id,
+        ErasureRow.finished_at.is_(None),
+        ErasureRow.walked.is_(False),
+        ErasureRow.selector == {"type": "job_ids", "value": [job_id]},
+    )
+    row = session.scalars(under_way.order_by(ErasureRow.created_at).limit(1)).one_or_none()
+    if row is None:
+        row = order(session, project_id, "job_ids", [job_id], requested_by=requested_by)
+        walk(session, row)
+    return row
+
+
+def get_erasure(session: Session, project_id: str, erasure_id: str) -> ErasureRow:
+    """Raises NotFound, also for another project's."""
+    row = session.get(ErasureRow, erasure_id)
+    if row is None or row.project_id != project_id:
+        raise NotFound
+    return row
+
+
+def objects_waiting(session: Session, erasure_id: str) -> int:
+    """How many objects, or prefixes, the store has yet to let go of."""
+    waiting = select(func.count()).where(ObjectErasureRow.erasure_id == erasure_id)
+    return session.execute(waiting).scalar_one()
+
+
+def walk(session: Session, row: ErasureRow) -> bool:
+    """One step of a locked order; False when there is nothing to do but wait, or nothing at all."""
+    row.state = "running"
+    if row.walked:
+        return False
+    if not row.cursor:
+        row.held = row.waiting = 0
+    jobs = _next_jobs(session, row)
+    moment = clock(session)
+    ended = [job for job in jobs if job.held_at is None and _stopped(session, job, moment)]
+    erase_jobs(session, ended, Why(reason="request", requested_by=row.requested_by, erasure_id=row.id))
+    held = sum(job.held_at is not None for job in jobs)
+    row.erased += len(ended)
+    row.held += held
+    row.waiting += len(jobs) - len(ended) - held
+    if len(jobs) == CHUNK:
+        row.cursor = jobs[-1].id
+        session.flush()
+        return True
+    _end_of_walk(session, row)
+    session.flush()
+    return False
+
+
+def _end_of_walk(session: Session, row: ErasureRow) -> None:
+    if row.waiting:
+        row.cursor = ""
+        return
+    if row.selector["type"] == "sha256":
+        named = select(UploadRow.id).where(
+            UploadRow.project_id == row.project_id,
+            UploadRow.sha256 == row.selector["value"],
+            UploadRow.state != ERASED,
+            UploadRow.created_at <= row.created_before,
+        )
+        row.uploads = len(erase_stale(session, session.scalars(named).all(), row.id))
+    row.walked = True
+
+
+def _stopped(session: Session, job: JobRow, moment: datetime) -> bool:
+    """Whether it is over with the job; told to stop, when it is not."""
+    if job.state == JobState.QUEUED:
+        finish(session, job, JobEvent.CANCEL)
+    elif job.state == JobState.RUNNING and job.cancel_requested_at is None:
+        job.cancel_requested_at = moment
+        job.row_version += 1
+    return JobState(job.state) in TERMINAL
+
+
+def _next_jobs(session: Session, row: ErasureRow) -> Sequence[JobRow]:
+    by, value = row.selector["type"], row.selector["value"]
+    wanted = select(JobRow).where(
+        JobRow.project_id == row.project_id,
+        JobRow.erased_at.is_(None),
+        JobRow.created_at <= row.created_before,
+        JobRow.id > row.cursor,
+    )
+    match by:
+        case "client_ref":
+            wanted = wanted.where(JobRow.client_ref == value)
+        case "sha256":
+            wanted = wanted.where(or_(_media_sha256 == value, _source_sha256 == value))
+        case _:
+            wanted = wanted.where(JobRow.id.in_(value))
+    # Waited for, not skipped: a worker's heartbeat or a hold takes a moment, and then decides what is done here.
+    locked = wanted.order_by(JobRow.id).limit(CHUNK).with_for_update().execution_options(populate_existing=True)
+    return session.scalars(locked).all()
+
+
+def _unknown(session: Session, project_id: str, job_ids: Sequence[str]) -> int:
+    """How many of the ids name nothing of this project, and never did as far as is remembered."""
+    known: set[str] = set()
+    for table, key in ((JobRow, JobRow.id), (TombstoneRow, TombstoneRow.job_id)):
+        known |= set(session.scalars(select(key).where(key.in_(job_ids), table.project_id == project_id)))
+    return len(set(job_ids) - known)
+
+
+def _earlier(session: Session, project_id: str, job_id: str, job: JobRow | None) -> ErasureRow:
+    stone = session.get(TombstoneRow, job_id)
+    if stone is not None and stone.project_id == project_id and stone.erasure_id is not None:
+        row = session.get(ErasureRow, stone.erasure_id)
+        if row is not None:
+            return row
+    raise gone(session, project_id, job_id, job)
+
+
+# --- carried out by the light worker ------------------------------------------------------------------
+
+_CLAIM = text(
+    "update erasures set lease_owner = :owner, lease_token = lease_token + 1,"
+    " lease_expires_at = now() + make_interval(secs => :seconds)"
+    " where id = (select id from erasures where finished_at is null"
+    "  and (lease_expires_at is null or lease_expires_at <= now())"
+    "  order by lease_expires_at nulls first limit 1 for update skip locked)"
+    " returning id, lease_token"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErasureRunner:
+    """Carries out orders, one after the other, each for a turn."""
+
+    database: Database
+    owner: str
+    lease_seconds: float = 60.0
+
+    def run_once(self) -> int:
+        """Give the order that waits longest its turn: 1 when it came further by it, else 0."""
+        with self.database.transaction() as session:
+            claimed = session.execute(_CLAIM, {"owner": self.owner, "seconds": self.lease_seconds}).one_or_none()
+        if claimed is None:
+            return 0
+        steps = 0
+        while steps < TURN_CHUNKS and self._step(claimed.id, claimed.lease_token):
+            steps += 1
+        return 1 if self._leave(claimed.id, claimed.lease_token) or steps else 0
+
+    def _step(self, erasure_id: str, token: int) -> bool:
+        with self.database.transaction() as session:
+            row = _held(session, erasure_id, token)
+            if row is None:
+                return False
+            row.lease_expires_at = _later(session, self.lease_seconds)
+            return walk(session, row)
+
+    def _leave(self, erasure_id: str, token: int) -> bool:
+        """Complete it, or give it back. True when it is completed."""
+        with self.database.transaction() as session:
+            row = _held(session, erasure_id, token)
+            if row is None:
+                return False
+            done = row.walked and not objects_waiting(session, row.id)
+            row.lease_owner = None
+            row.lease_expires_at = _later(session, LOOK_AGAIN_SECONDS)
+            if done:
+                complete(session, row)
+        if done:
+            _log.info("erasure_completed", erasure=erasure_id)
+        return done
+
+
+def complete(session: Session, row: ErasureRow) -> None:
+    """Write the proof, tell who wants to know, and forget by what the jobs were chosen."""
+    moment = clock(session)
+    items = hashlib.sha256()
+    ids: list[str] = []
+    stones = select(TombstoneRow).where(TombstoneRow.erasure_id == row.id).order_by(TombstoneRow.job_id)
+    for stone in session.scalars(stones.execution_options(yield_per=1000)):
+        items.update(f"{stone.job_id} {stone.summary_sha256 or '-'} {stone.media_sha256 or '-'}\n".encode())
+        if len(ids) <= MAX_TOLD_IDS:
+            ids.append(stone.job_id)
+    row.state, row.finished_at, row.lease_expires_at = "completed", moment, None
+    row.selector = {"type": row.selector["type"], "sha256": digest({"value": row.selector["value"]})}
+    row.proof = {
+        "erasure_id": row.id,
+        "project_id": row.project_id,
+        "requested_by": row.requested_by,
+        "requested_at": row.created_at.isoformat(),
+        "completed_at": moment.isoformat(),
+        "selector": row.selector,
+        "counts": {"erased": row.erased, "held": row.held, "unknown": row.unknown, "uploads": row.uploads},
+        "items_sha256": items.hexdigest(),
+    }
+    session.flush()
+    if row.erased or row.uploads:
+        told = {"erasure_id": row.id, "counts": row.proof["counts"], "proof_sha256": digest(row.proof)}
+        named = ids if len(ids) <= MAX_TOLD_IDS else None
+        announce_erasure(session, row.project_id, {**told, "job_ids": named})
+
+
+def _held(session: Session, erasure_id: str, token: int) -> ErasureRow | None:
+    return session.scalars(
+        select(ErasureRow)
+        .where(ErasureRow.id == erasure_id, ErasureRow.lease_token == token, ErasureRow.finished_at.is_(None))
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+
+
+def _later(session: Session, seconds: float) -> datetime:
+    return session.execute(select(func.now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds))).scalar_one()
