@@ -9,8 +9,15 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-SERVICE, DETECTOR, LAB = "Run the service", "Judge a video here", "Train and measure"
+CALLER, SERVICE, DETECTOR, LAB = "Use a service", "Run a service", "Judge a video here", "Train and measure"
 PANELS: dict[str, dict[str, str]] = {
+    CALLER: {
+        "jobs": "styleflow.cli.remote.jobs:app",
+        "batches": "styleflow.cli.remote.batches:app",
+        "exports": "styleflow.cli.remote.exports:app",
+        "webhooks": "styleflow.cli.remote.webhooks:app",
+        "api-keys": "styleflow.cli.remote.api_keys:app",
+    },
     SERVICE: {
         "up": "styleflow.cli.up:up",
         "demo": "styleflow.cli.demo:demo",
