@@ -15,7 +15,7 @@ from styleflow.errors import StyleFlowError
 INCOMPLETE = 1
 BAD_INPUT = 2
 
-app = typer.Typer(help="Manifests of data sets.", no_args_is_help=True)
+app = typer.Typer(help="Manifests of data sets.", no_args_is_help=True, add_completion=False)
 
 
 @app.command("list")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from styleflow.settings import Settings
     from styleflow.tables import ApiKeyRow
 
-app = typer.Typer(no_args_is_help=True, help="API keys.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="API keys, in the database: the first ones.")
 
 Project = Annotated[str, typer.Option(help="Name of the tenant.")]
 

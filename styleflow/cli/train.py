@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
 OUT_OF_TIME = 3
 
-app = typer.Typer(help="Prepare videos, train the network, and make a pack of what was learnt.", no_args_is_help=True)
+app = typer.Typer(
+    help="Prepare videos, train the network, and make a pack of what was learnt.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 app.command()(judge)
 

@@ -15,7 +15,7 @@ from styleflow.models.sizes import SIZES, DetectorSizes, FlowLevel, StyleAttenti
 from styleflow.packs import Catalog, Pack, verify_pack
 from styleflow.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Weights packs: make, import, list, show, verify.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Weights packs: make, import, list, show, verify.")
 
 
 def _packs_directory() -> Path:

@@ -1,0 +1,113 @@
+"""The service's other neighbours: broker, bucket, and the API itself."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from styleflow.cli.doctor import verdicts
+from styleflow.cli.doctor.findings import Finding, fail, ok
+from styleflow.settings import Settings
+
+TIMEOUT_SECONDS = 3.0
+PROBE_BYTES = 4096
+
+
+def broker(settings: Settings) -> Sequence[Finding]:
+    """Whether Redis answers, and whether it forgets."""
+    from redis import Redis
+    from redis.backoff import NoBackoff
+    from redis.exceptions import RedisError
+    from redis.retry import Retry
+
+    from styleflow.broker import redis_py_url
+
+    try:
+        client = Redis.from_url(
+            redis_py_url(settings.redis_url),
+            socket_timeout=TIMEOUT_SECONDS,
+            socket_connect_timeout=TIMEOUT_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
+        with client:
+            told = {**client.info("server"), **client.info("memory")}
+    except (RedisError, OSError, ValueError) as error:
+        advice = "Start it (`styleflow up` has its own), or mend STYLEFLOW_REDIS_URL. Until then jobs wait, safely."
+        return [fail("broker", f"Redis does not answer: {_short(error)}", advice)]
+    return [
+        verdicts.eviction(
+            str(told["redis_version"]),
+            str(told.get("maxmemory_policy", "unknown")),
+            int(told.get("maxmemory", 0)),
+            int(told.get("used_memory", 0)),
+        )
+    ]
+
+
+def bucket(settings: Settings) -> Sequence[Finding]:
+    """Put, read, compare and delete one small object. It lies where the reaper of orphans would find it, too."""
+    from styleflow.errors import StyleFlowError
+    from styleflow.storage.connect import open_bucket
+
+    if (missing := _missing_folder(settings.bucket_url)) is not None:
+        advice = "Make it, or mend STYLEFLOW_BUCKET_URL; `styleflow up` makes its own."
+        return [fail("bucket", f"The folder {missing} does not exist.", advice)]
+    key, content = f"uploads/doctor/{secrets.token_hex(16)}", secrets.token_bytes(PROBE_BYTES)
+    try:
+        store = open_bucket(
+            settings.bucket_url, endpoint_url=settings.s3_endpoint_url, region=settings.s3_region, connections=1
+        )
+        store.put(key, content, "application/octet-stream")
+        try:
+            with store.open(key) as chunks:
+                read = b"".join(chunks)
+        finally:
+            store.delete([key])
+        left = store.head(key) is not None
+    except (StyleFlowError, ValueError) as error:  # ValueError: an address that boto3 cannot use
+        advice = "Look whether it runs, whether the bucket exists, and at the credentials and their rights."
+        return [fail("bucket", f"{settings.bucket_url}: {_short(error)}", advice)]
+    return [_probed(settings.bucket_url, intact=_digest(read) == _digest(content), left=left)]
+
+
+def _probed(url: str, *, intact: bool, left: bool) -> Finding:
+    if not intact:
+        return fail("bucket", f"{url} gave back other bytes than it was given.", "Do not use this store.")
+    if left:
+        return fail("bucket", f"{url} does not delete.", "Give the credentials the right to delete objects.")
+    return ok("bucket", f"{url} stores, gives back and deletes.")
+
+
+def _missing_folder(url: str) -> Path | None:
+    """The folder of a local bucket that is not there: opening it would make it."""
+    parts = urlsplit(url)
+    folder = Path(unquote(parts.netloc + parts.path))
+    return folder.absolute() if parts.scheme == "file" and not folder.is_dir() else None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def api(settings: Settings) -> Sequence[Finding]:
+    """Whether the API answers where it says that it is."""
+    import httpx
+
+    url = settings.public_url.rstrip("/")
+    try:
+        answer = httpx.get(f"{url}/readyz", timeout=TIMEOUT_SECONDS, trust_env=False)
+        told = answer.json()
+        checks = told.get("checks") or {}
+        status = str(told["status"])
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, AttributeError):
+        return [verdicts.api(url, None, [])]
+    return [verdicts.api(url, status, [f"{name} {state}" for name, state in checks.items() if state != "ok"])]
+
+
+def _short(error: Exception) -> str:
+    """The last line of what a library says, at most a line long."""
+    lines = str(error).strip().splitlines()
+    return (lines[-1] if lines else type(error).__name__)[:200]

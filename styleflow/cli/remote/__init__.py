@@ -1,0 +1,1 @@
+"""The commands that speak to a service over its REST API, wherever it runs."""
