@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import struct
 import subprocess
@@ -108,6 +109,61 @@ def test_nothing_is_slept_past_the_time_of_a_call() -> None:
         assert client._context.clock() - started < 1
     assert refused.value.retry_after == 30
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("client_of", [StyleFlow, AsyncStyleFlow])
+def test_bytes_are_sent_anew_after_a_fault_and_the_key_never_goes_to_the_store(client_of: Any, tmp_path: Path) -> None:
+    file, seen = tmp_path / "clip.mp4", []
+    file.write_bytes(b"0123456789" * 100_000)
+
+    def store(request: BaseHTTPRequestHandler) -> None:
+        body = request.rfile.read(int(request.headers["content-length"]))
+        seen.append(({name.lower() for name in request.headers}, body))
+        say(503 if len(seen) == 1 else 200, b"")(request)
+
+    async def send(url: str) -> str:
+        async with AsyncStyleFlow(url, "key", retries=FAST) as client:
+            return (await client.upload_file(file)).state
+
+    with serving(store) as port:
+        place = f'{{"id":"upl_1","state":"pending","method":"POST","url":"http://127.0.0.1:{port}/put"}}'.encode()
+        with scripted(say(201, place), say(200, b'{"id":"upl_1","state":"complete"}')) as (url, asked):
+            if client_of is AsyncStyleFlow:
+                state = asyncio.run(send(url))
+            else:
+                with StyleFlow(url, "key", retries=FAST) as client:
+                    state = client.upload_file(file).state
+
+    assert state == "complete"
+    assert [body for _, body in seen] == [file.read_bytes()] * 2
+    assert not any({"authorization", "x-api-key"} & names for names, _ in seen)
+    assert all(headers["Authorization"] == "Bearer key" for headers in asked)
+
+
+@pytest.mark.parametrize("size", [1, 4, 5, 9])
+def test_a_large_file_goes_in_parts_that_make_up_the_file(size: int, tmp_path: Path) -> None:
+    file, parts, told = tmp_path / "film.mkv", {}, []
+    file.write_bytes(bytes(range(size)))
+
+    def service(request: BaseHTTPRequestHandler) -> None:
+        body = request.rfile.read(int(request.headers.get("content-length") or 0))
+        if request.path.startswith("/store/"):
+            parts[int(request.path[7:])] = body
+            return say(200, b"", ETag=f'"{request.path[7:]}"')(request)
+        if request.path.endswith("/parts"):
+            numbers = json.loads(body)["numbers"]
+            data = [{"n": n, "url": f"/store/{n}", "method": "POST", "headers": {}} for n in numbers]
+            return say(200, json.dumps({"data": data}).encode())(request)
+        if request.path.endswith(":complete"):
+            told.extend(json.loads(body)["parts"])
+            return say(200, b'{"id":"upl_1","state":"complete","mode":"multipart"}')(request)
+        return say(201, b'{"id":"upl_1","state":"pending","mode":"multipart","part_size":4}')(request)
+
+    with serving(service) as port, StyleFlow(f"http://127.0.0.1:{port}", "key") as client:
+        assert client.upload_file(file, multipart=True).state == "complete"
+
+    assert b"".join(parts[n] for n in sorted(parts)) == file.read_bytes()
+    assert told == [{"n": n, "etag": f'"{n}"'} for n in sorted(parts)]
 
 
 def test_rows_that_break_off_are_no_whole_list() -> None:
