@@ -54,7 +54,7 @@ def _ordered(session: Session, principal: Eraser, body: CreateErasure) -> Answer
     """Only the id, because this is what an Idempotency-Key keeps: it must not remember whose data was erased."""
     by, value = _selector(body)
     row = erasures.order(
-        session, principal.project_id, by, value, requested_by=principal.key_id, created_before=body.created_before
+        session, principal.project_id, by, value, requested_by=principal.id, created_before=body.created_before
     )
     audit.record(session, principal.project_id, principal.id, "erasure.ordered", row.id, {"by": by})
     return Answer(202, {"id": row.id}, {"Location": f"/v1/erasures/{row.id}"})

@@ -259,7 +259,7 @@ def delete_job(job_id: str, principal: JobsWriter, services: ServicesDep) -> Res
     with all their versions, as soon as the store lets us: then the erasure is `completed`. Safe to repeat.
     """
     with services.database.transaction() as session:
-        row = erasures.order_job(session, principal.project_id, job_id, principal.key_id)
+        row = erasures.order_job(session, principal.project_id, job_id, principal.id)
         shown = erasure(session, row)
         audit.record(session, principal.project_id, principal.id, "job.deleted", job_id, {"erasure": row.id})
     return ok(shown, {"Location": f"/v1/erasures/{row.id}"}, status=202)

@@ -137,7 +137,7 @@ def hold_job(
     held already keeps the hold that it has.
     """
     with services.database.transaction() as session:
-        shown = _hold(holds.place(session, principal.project_id, job_id, body.reason, principal.key_id))
+        shown = _hold(holds.place(session, principal.project_id, job_id, body.reason, principal.id))
         audit.record(session, principal.project_id, principal.id, "job.held", job_id)
     return ok(shown)
 
@@ -152,7 +152,7 @@ def hold_job(
 def release_job(job_id: str, principal: Eraser, services: ServicesDep) -> Response:
     """What was due meanwhile goes soon. Safe to repeat."""
     with services.database.transaction() as session:
-        shown = _hold(holds.release(session, principal.project_id, job_id, principal.key_id))
+        shown = _hold(holds.release(session, principal.project_id, job_id, principal.id))
         audit.record(session, principal.project_id, principal.id, "job.released", job_id)
     return ok(shown)
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from api.upload_rows import get_upload, part_plan
 from styleflow.database import Database
-from styleflow.errors import NotFound, SourceNotFound, UploadMismatch
+from styleflow.errors import Erased, NotFound, SourceNotFound, UploadMismatch
 from styleflow.storage.bucket import Bucket, ObjectFacts
 from styleflow.storage.multiparts import Part, PartPlan, StoredPart
 from styleflow.tables import UploadRow
@@ -21,7 +21,7 @@ def completed_upload(
 ) -> UploadRow:
     """The upload, its bytes looked at where that was not done yet; made of its `parts` where it comes in some.
 
-    Raises NotFound, and UploadMismatch when the bytes are missing or not those announced.
+    Raises NotFound, Erased, and UploadMismatch when the bytes are missing or not those announced.
     """
     with database.transaction() as session:
         row = get_upload(session, project_id, upload_id)
@@ -35,8 +35,8 @@ def completed_upload(
             settled = _settled(database, project_id, upload_id, facts)
             if settled is not None:
                 return settled
-    except NotFound:  # deleted meanwhile, maybe before the parts became an object
-        bucket.delete([row.key])
+    except (NotFound, Erased):  # deleted meanwhile, maybe before the parts became an object
+        bucket.erase([row.key])
         raise
     raise UploadMismatch("Bytes are still arriving for this upload; complete it when they are there.")
 

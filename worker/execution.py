@@ -121,7 +121,10 @@ class Execution:
     def _attempt(self, held: Claim, lease: Lease) -> str:
         """How the attempt ended; every way out of the work is settled here, once."""
         try:
-            self._produce(held, lease)
+            produced = self._produce(held, lease)
+            if produced is not None:
+                report, key = produced
+                self._settle(lease, lambda session: progress.succeed(session, held.job_id, held.token, report, key))
         except LeaseLost:
             FENCED_COMMITS.inc()
             return "lost"
@@ -145,42 +148,42 @@ class Execution:
             )
         return "succeeded"
 
-    def _produce(self, held: Claim, lease: Lease) -> None:
-        """Fetch, analyze, store, settle. The key of the report holds the fencing token, so attempts never share one.
-        With zero retention nothing is stored."""
-        key = report_key(held.job_id, held.token)
+    def _produce(self, held: Claim, lease: Lease) -> tuple[VideoReport, str | None] | None:
+        """Fetch, analyze, store; None when an earlier result settled the job. The stored object's key holds the fencing
+        token, so attempts never share one. With zero retention nothing is stored, and there is no key."""
+        key = None if held.zero_retention else report_key(held.job_id, held.token)
         lease.check()
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
             lease.report({"phase": "fetching"})
             started = time.monotonic()
             video = fetch_watched(held.source, self.sources, Path(folder), lease.check)
             fetch_ms = round((time.monotonic() - started) * 1000)
-            reusing = held.dedupe == Dedupe.REUSE and not held.zero_retention
-            if reusing and self._settled_from_earlier(held, lease, video, key):
-                return
+            if held.dedupe == Dedupe.REUSE and self._settled_from_earlier(held, lease, video, key):
+                return None
             report = self.analyzer.analyze(
                 video, held.model, held.options, report_progress=lease.report, checkpoint=lease.check
             )
         lease.check()
         if held.thresholds is not None:
             report = under(report, Thresholds(**held.thresholds))
-        if held.zero_retention:
-            self._settle(lease, lambda session: progress.succeed(session, held.job_id, held.token, report, None))
-            return
+        if key is None:
+            return report, None
         body = report_to_json(report)
         body["timing_ms"] = {"fetch": fetch_ms, **body["timing_ms"]}
         self.bucket.put(key, json.dumps(body, separators=(",", ":")).encode(), "application/json")
-        self._settle(lease, lambda session: progress.succeed(session, held.job_id, held.token, report, key))
+        return report, key
 
-    def _settled_from_earlier(self, held: Claim, lease: Lease, video: FetchedVideo, key: str) -> bool:
-        """Whether an earlier result was there to be used: then this job has it too, with objects of its own."""
+    def _settled_from_earlier(self, held: Claim, lease: Lease, video: FetchedVideo, key: str | None) -> bool:
+        """Whether an earlier result was there to be used: then this job has it too, with objects of its own where it
+        keeps any (`key`)."""
         wanted = content_key(video.sha256, self.analyzer.pipeline(held.model), held.options, held.thresholds)
         with self.database.transaction() as session:
             earlier = find_earlier(session, held.project_id, wanted)
         if earlier is None:
             return False
         try:
-            copy_folder(self.bucket, earlier.report_key, key, video.path.parent, lease.check)
+            if key is not None:
+                copy_folder(self.bucket, earlier.report_key, key, video.path.parent, lease.check)
         except SourceNotFound:
             return False
         return self._settle(lease, lambda session: settle_from(session, held.job_id, held.token, earlier, key))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 
-from sqlalchemy import delete, exists, select, tuple_, update
+from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from styleflow.batch_tables import BatchItemRow
-from styleflow.database import transaction_time
 from styleflow.jobs.batch_counts import LISTED, add_counts
 from styleflow.jobs.idempotency import forget_answers
 from styleflow.jobs.object_erasures import enqueue
@@ -32,7 +31,7 @@ def erase_jobs(session: Session, jobs: Sequence[JobRow], why: Why) -> None:
         return
     bury(session, jobs, why)
     strip_jobs(session, jobs, erasure_id=why.erasure_id)
-    moment = transaction_time(session)
+    moment = _clock(session)
     for job in jobs:
         job.outcome = job.reason = job.verdict = None
         job.score = job.probability = None
@@ -58,7 +57,8 @@ def strip_jobs(session: Session, jobs: Sequence[JobRow], *, erasure_id: str | No
         job.source = {"type": job.source.get("type")}
         job.options, job.tags, job.job_metadata, job.progress = {}, {}, {}, {}
         job.client_ref = job.callback_endpoint_id = job.request_id = None
-        job.media = job.content_key = job.deduplicated_from = None
+        job.media = None
+        job.content_key = job.deduplicated_from = job.policy_thresholds = None
         job.source_until = job.crops_until = job.frames_until = None
         job.row_version += 1
     session.flush()
@@ -71,7 +71,7 @@ def silence_events(session: Session, job_ids: Sequence[str]) -> None:
     on_their_way = session.scalars(
         select(EventRow).where(EventRow.job_id.in_(job_ids), EventRow.body != "", pending)
     ).all()
-    moment = transaction_time(session)
+    moment = _clock(session)
     for event in on_their_way:
         event.body, event.erased_at = _bare_body(event), moment
     session.flush()
@@ -152,30 +152,34 @@ def _blank_item(session: Session, job: JobRow) -> None:
 
 
 def _own_uploads(session: Session, jobs: Sequence[JobRow]) -> Sequence[UploadRow]:
-    """The uploaded videos, locked, but for those that another job names which is not erased.
-
-    A batch's item may have named another project's upload: its job found nothing, and takes nothing away.
-    """
-    named = sorted({(job.source["upload_id"], job.project_id) for job in jobs if job.source.get("upload_id")})
+    """The uploaded videos, locked, but for those that another job names which is not erased."""
+    named = sorted({job.source["upload_id"] for job in jobs if job.source.get("upload_id")})
+    projects = {job.project_id for job in jobs}
     if not named:
         return []
     locked = session.scalars(
         select(UploadRow)
-        .where(tuple_(UploadRow.id, UploadRow.project_id).in_(named), UploadRow.state != ERASED)
+        # A batch's item may have named another project's upload: its job found nothing, and takes nothing away.
+        .where(UploadRow.id.in_(named), UploadRow.state != ERASED, UploadRow.project_id.in_(projects))
         .order_by(UploadRow.id)
         .with_for_update()
         .execution_options(populate_existing=True)
     ).all()
-    shared = set(
-        session.scalars(
-            select(upload_of_job)
+    shared = {
+        (project_id, upload_id)
+        for project_id, upload_id in session.execute(
+            select(JobRow.project_id, upload_of_job)
             .select_from(JobRow)
             .where(
-                upload_of_job.in_([upload_id for upload_id, _ in named]),
-                tuple_(upload_of_job, JobRow.project_id).in_(named),
+                upload_of_job.in_(named),
                 JobRow.id.not_in([job.id for job in jobs]),
                 JobRow.erased_at.is_(None),
             )
         )
-    )
-    return [upload for upload in locked if upload.id not in shared]
+    }
+    mine = {(job.project_id, job.source.get("upload_id")) for job in jobs}
+    return [one for one in locked if (one.project_id, one.id) in mine and (one.project_id, one.id) not in shared]
+
+
+def _clock(session: Session) -> datetime:
+    return session.execute(select(func.now())).scalar_one()

@@ -19,6 +19,7 @@ from styleflow.retention_tables import ObjectErasureRow
 from styleflow.storage.bucket import Bucket
 
 AT_ONCE = 200
+UPLOADS = "uploads/"
 _log = structlog.get_logger(__name__)
 
 # The claim counts as a failure until the store has answered: then the row goes. Jitter takes a name that the store
@@ -52,11 +53,21 @@ class ObjectEraser:
             claimed = session.execute(_CLAIM, {"limit": limit}).all()
         if not claimed:
             return 0
+        names = [row.name for row in claimed]
         try:
-            self.bucket.erase([row.name for row in claimed])
+            # First what is still in parts: joined in between, it is an object that is then erased.
+            self._abort_parts(names)
+            self.bucket.erase(names)
         except StyleFlowError as error:
             _log.warning("objects_not_erased", names=len(claimed), code=error.code)
             raise
         with self.database.transaction() as session:
             session.execute(delete(ObjectErasureRow).where(ObjectErasureRow.id.in_([row.id for row in claimed])))
         return len(claimed)
+
+    def _abort_parts(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name.startswith(UPLOADS):
+                for found in list(self.bucket.multiparts.list_open(name)):
+                    if found.key == name:
+                        self.bucket.multiparts.abort(found.key, found.multipart_id)

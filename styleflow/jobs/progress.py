@@ -64,7 +64,7 @@ def succeed(session: Session, job_id: str, token: int, report: VideoReport, repo
     the answer alone is kept. Raises LeaseLost."""
     job = lock_held(session, job_id, token)
     store_report(session, job, token, report, report_key)
-    if job.dedupe != Dedupe.OFF and report.media.sha256 is not None and report_key is not None:
+    if report_key is not None and job.dedupe != Dedupe.OFF and report.media.sha256 is not None:
         job.content_key = content_key(report.media.sha256, report.pipeline, job.options, job.policy_thresholds)
     finish(session, job, JobEvent.SUCCEED)
 

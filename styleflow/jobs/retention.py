@@ -52,7 +52,7 @@ Sweep = Callable[[Session, Keep, int], int]
 
 
 def _uploads(session: Session, keep: Keep, limit: int) -> int:
-    """Announced and never sent, or kept for long enough, and not needed by a job."""
+    """Announced and never sent, or kept for long enough, and needed by no job and by no item of a batch that waits."""
     due = session.scalars(
         select(UploadRow.id)
         .where(UploadRow.state != text("'erased'"), UploadRow.expires_at < func.now())
@@ -77,9 +77,10 @@ def _note_sources(session: Session, upload_ids: Sequence[str]) -> None:
     """On the jobs that named them, unless somebody is at them: then `source_until` alone tells."""
     named = session.scalars(
         select(JobRow)
+        .join(UploadRow, and_(UploadRow.id == upload_of_job, UploadRow.project_id == JobRow.project_id))
         .where(upload_of_job.in_(upload_ids), JobRow.retention.is_not(None), JobRow.erased_at.is_(None))
         .limit(BATCH)
-        .with_for_update(skip_locked=True)
+        .with_for_update(of=JobRow, skip_locked=True)
         .execution_options(populate_existing=True)
     ).all()
     moment = clock(session)

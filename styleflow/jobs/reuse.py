@@ -30,6 +30,11 @@ class Dedupe(StrEnum):
     OFF = "off"
 
 
+_ANSWER = ("outcome", "reason", "score", "probability", "pipeline")
+_TELLING = ("media", "content_key")
+"""What tells the video from others; zero retention keeps none of it."""
+
+
 @dataclass(frozen=True)
 class Earlier:
     """A job whose result can be used again, and where its report lies."""
@@ -76,9 +81,10 @@ def find_earlier(session: Session, project_id: str, key: bytes) -> Earlier | Non
     return None if found is None else Earlier(found.id, str(found.report_key))
 
 
-def settle_from(session: Session, job_id: str, token: int, earlier: Earlier, report_key: str) -> bool:
-    """Settle with a copy of the earlier result, whose objects lie under `report_key` already. False, and nothing is
-    written, when it was erased or ran out meanwhile. Raises LeaseLost.
+def settle_from(session: Session, job_id: str, token: int, earlier: Earlier, report_key: str | None) -> bool:
+    """Settle with a copy of the earlier result, whose objects lie under `report_key` already; None with zero retention:
+    then the answer alone is kept. False, and nothing is written, when it was erased or ran out meanwhile. Raises
+    LeaseLost.
     """
     job = lock_held(session, job_id, token)
     # Locked against erasure and retention until the copy is committed: what is copied was there.
@@ -92,12 +98,13 @@ def settle_from(session: Session, job_id: str, token: int, earlier: Earlier, rep
     ).one_or_none()
     if source is None or kept is None or kept.report_key != earlier.report_key or source.project_id != job.project_id:
         return False
-    _copy(session, ResultRow, earlier.job_id, {"job_id": job_id, "token": token, "report_key": report_key})
-    _copy(session, TrackRow, earlier.job_id, {"job_id": job_id})
+    if report_key is not None:
+        _copy(session, ResultRow, earlier.job_id, {"job_id": job_id, "token": token, "report_key": report_key})
+        _copy(session, TrackRow, earlier.job_id, {"job_id": job_id})
     job.verdict = kept.verdict  # as it was found: the earlier job may have other words by now
-    for name in ("outcome", "reason", "score", "probability", "media", "pipeline", "content_key"):
+    for name in _ANSWER if report_key is None else (*_ANSWER, *_TELLING):
         setattr(job, name, getattr(source, name))
-    job.deduplicated_from = earlier.job_id
+    job.deduplicated_from = None if report_key is None else earlier.job_id
     finish(session, job, JobEvent.SUCCEED)
     return True
 

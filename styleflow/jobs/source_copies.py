@@ -9,7 +9,6 @@ from sqlalchemy import ColumnElement, Text, and_, exists, func, literal_column, 
 from sqlalchemy.orm import Session
 
 from styleflow.batch_tables import BatchItemRow, BatchRow
-from styleflow.jobs.batch_counts import LISTED
 from styleflow.jobs.object_erasures import enqueue
 from styleflow.tables import JobRow, UploadRow
 
@@ -19,19 +18,24 @@ ERASED = "erased"
 
 
 def needed(session: Session, upload_ids: Sequence[str]) -> set[str]:
-    """Those of these uploads that a job of their project names which is still to run, or to be made of a batch's item,
-    or under legal hold."""
+    """Those of these uploads that a job of their project names which is still to run, or under legal hold, or an item
+    of a batch of which a job is still to be made."""
     holding = or_(JobRow.state.in_(["queued", "running"]), JobRow.held_at.is_not(None))
-    of_its_project = and_(UploadRow.id == upload_of_job, UploadRow.project_id == JobRow.project_id)
-    named = select(upload_of_job).select_from(JobRow).join(UploadRow, of_its_project)
-    found = set(session.scalars(named.where(upload_of_job.in_(upload_ids), holding)))
-    waiting = exists().where(
-        BatchItemRow.state == LISTED,
-        text("batch_items.item #>> '{source,upload_id}' = uploads.id"),
-        BatchRow.id == BatchItemRow.batch_id,
-        BatchRow.project_id == UploadRow.project_id,
+    by_jobs = (
+        select(upload_of_job)
+        .join_from(JobRow, UploadRow, and_(UploadRow.id == upload_of_job, UploadRow.project_id == JobRow.project_id))
+        .where(upload_of_job.in_(upload_ids), holding)
     )
-    return found | set(session.scalars(select(UploadRow.id).where(UploadRow.id.in_(upload_ids), waiting)))
+    by_items = select(UploadRow.id).where(
+        UploadRow.id.in_(upload_ids),
+        exists().where(
+            BatchItemRow.state == "listed",
+            text("batch_items.item #>> '{source,upload_id}' = uploads.id"),
+            BatchRow.id == BatchItemRow.batch_id,
+            BatchRow.project_id == UploadRow.project_id,
+        ),
+    )
+    return {*session.scalars(by_jobs), *session.scalars(by_items)}
 
 
 def hold_for(session: Session, job: JobRow) -> None:
@@ -56,13 +60,15 @@ def let_go(session: Session, job: JobRow, moment: datetime) -> bool:
     if upload_id is None or job.source_until is None or job.held_at is not None:
         return False
     session.flush()
-    session.execute(
+    own = session.scalars(
         update(UploadRow)
         .where(*_own(job, upload_id))
         .values(expires_at=func.least(UploadRow.expires_at, max(job.source_until, moment)))
+        .returning(UploadRow.id)
         .execution_options(synchronize_session=False)
-    )
-    return job.source_until <= moment and bool(erase_stale(session, [upload_id]))
+    ).all()
+    # None where a batch's item named another project's upload: its job takes nothing away.
+    return bool(own) and job.source_until <= moment and bool(erase_stale(session, [upload_id]))
 
 
 def erase_stale(session: Session, upload_ids: Sequence[str], erasure_id: str | None = None) -> list[str]:
@@ -89,7 +95,7 @@ def erase_uploads(session: Session, rows: Sequence[UploadRow], erasure_id: str |
     enqueue(session, [row.key for row in rows], erasure_id)
     for row in rows:
         row.state, row.filename, row.content_type = ERASED, "", ""
-        row.sha256 = row.etag = row.version_id = None
+        row.sha256 = row.etag = row.version_id = row.multipart_id = None
         row.size_bytes = 0
         row.expires_at = moment
     session.flush()

@@ -18,7 +18,7 @@ from botocore.response import StreamingBody
 
 from styleflow.errors import InvalidRequest, SourceChanged, SourceForbidden, SourceNotFound, StorageUnavailable
 from styleflow.storage.bucket import CHUNK_BYTES, ObjectFacts, PresignedPut, StoredObject
-from styleflow.storage.s3_errors import BehindTheEnd, refusal, translated
+from styleflow.storage.s3_errors import BehindTheEnd, refusal_of, translated
 from styleflow.storage.s3_multiparts import S3Multiparts
 
 if TYPE_CHECKING:
@@ -147,9 +147,9 @@ class S3Bucket:
         except ClientError as error:
             if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 501:
                 return False
-            if isinstance(found := refusal(error), SourceForbidden):
+            if isinstance(refusal := refusal_of(error), SourceForbidden):
                 return True
-            raise found from error
+            raise refusal from error
         except BotoCoreError as error:
             raise StorageUnavailable from error
 

@@ -23,12 +23,12 @@ def translated() -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise refusal(error) from error
+        raise refusal_of(error) from error
     except BotoCoreError as error:
         raise StorageUnavailable from error
 
 
-def refusal(error: ClientError) -> Refusal:
+def refusal_of(error: ClientError) -> Refusal:
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     code = error.response.get("Error", {}).get("Code", "")
     if code == "SlowDown" or status >= 500 or status in (408, 429):

@@ -92,3 +92,15 @@ def test_no_more_than_so_many_are_erased_at_a_time(yard: Yard) -> None:
     yard.desk.do(enqueue, [f"crops/{number}/" for number in range(5)])
 
     assert [yard.eraser.erase_due(2) for _ in range(4)] == [2, 2, 1, 0]
+
+
+def test_an_upload_of_which_only_parts_have_arrived_is_aborted_and_no_other(yard: Yard) -> None:
+    yard.bucket.away = False
+    mine, other = "uploads/prj_test/upl_1", "uploads/prj_test/upl_10"
+    for key in (mine, other):
+        multipart_id = yard.bucket.multiparts.begin(key, "video/mp4")
+    yard.desk.do(enqueue, [mine])
+
+    assert yard.eraser.erase_due() == 1
+
+    assert [found.multipart_id for found in yard.bucket.multiparts.list_open("")] == [multipart_id]

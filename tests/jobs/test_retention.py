@@ -85,7 +85,7 @@ def test_an_old_upload_stays_while_a_batch_of_its_project_has_yet_to_make_a_job_
 
     assert desk.sweep("uploads") == ({} if kept else {"uploads": 1})
     desk.sql("update batch_items set state = 'submitted'")
-    desk.sql(f"update uploads set expires_at = {PAST} where state <> 'erased'")
+    desk.sql(f"update uploads set expires_at = {PAST}")
     assert desk.sweep("uploads") == ({"uploads": 1} if kept else {})
 
 

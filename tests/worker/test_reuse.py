@@ -11,14 +11,19 @@ from sqlalchemy import func, select
 
 from styleflow import api_keys
 from styleflow.errors import CorruptMedia, LeaseLost
-from styleflow.jobs import erasures, reuse
+from styleflow.jobs import reuse
+from styleflow.jobs.erasures import order_job
+from styleflow.jobs.keeping import Mode, Retention
 from styleflow.jobs.object_erasures import ObjectEraser
 from styleflow.report import VideoReport
 from styleflow.tables import JobRow, ResultRow, TrackRow
 from styleflow.webhook_tables import EventRow
+from tests.jobs.desk import AGREED
 from tests.jobs.reports import scored_report
 from tests.worker.conftest import Bench
 from worker.fetch import FetchedVideo
+
+ZERO = Retention(mode=Mode.ZERO, source_hours=0, crops_days=0, frames_days=0, results_days=0)
 
 
 @pytest.fixture
@@ -72,9 +77,8 @@ def test_each_job_owns_its_evidence_so_that_erasing_one_leaves_the_other(scoring
     second = done(scoring, dedupe="reuse")
     with scoring.database.transaction() as session:
         kept = session.get_one(ResultRow, second).report_key
-        erasures.order_job(session, scoring.job(first).project_id, first, "key_1")
-    while ObjectEraser(database=scoring.database, bucket=scoring.bucket).erase_due():
-        pass
+        order_job(session, scoring.job(first).project_id, first, "key_test")
+    ObjectEraser(database=scoring.database, bucket=scoring.bucket).erase_due()
 
     with scoring.bucket.open(str(kept)) as chunks:
         assert b"".join(chunks)
@@ -142,7 +146,7 @@ def test_an_earlier_result_that_is_erased_while_it_is_copied_is_not_used(
     def find_then_lose(session: Any, project_id: str, key: bytes) -> reuse.Earlier | None:
         earlier = found(session, project_id, key)
         with scoring.database.transaction() as other:
-            erasures.order_job(other, project_id, first, "key_1")  # the rows go; the object is still there to be copied
+            order_job(other, project_id, first, "key_test")  # the rows go; the object is still there to be copied
         return earlier
 
     monkeypatch.setattr("worker.execution.find_earlier", find_then_lose)
@@ -208,3 +212,37 @@ def test_a_job_under_another_policy_is_judged_by_its_own_words(scoring: Bench) -
     assert (second.deduplicated_from, second.verdict) == (None, "strong")
     with scoring.database.transaction() as session:
         assert session.get_one(ResultRow, second.id).report["thresholds"] == words
+
+
+def test_zero_retention_takes_an_earlier_answer_keeps_no_evidence_and_offers_nothing(scoring: Bench) -> None:
+    first = done(scoring, dedupe="reuse")
+    before = {found.key for found in scoring.bucket.list("evidence/")}
+
+    second = scoring.job(done(scoring, dedupe="reuse", retention=ZERO))
+
+    earlier = scoring.job(first)
+    assert len(scoring.analyzer.asked) == 1
+    assert (second.state, second.verdict, second.probability) == ("succeeded", earlier.verdict, earlier.probability)
+    assert (second.media, second.content_key, second.deduplicated_from) == (None, None, None)
+    assert second.zero_at is not None
+    assert {found.key for found in scoring.bucket.list("evidence/")} == before
+    with scoring.database.transaction() as session:
+        assert session.get(ResultRow, second.id) is None
+
+
+def test_the_result_of_a_job_of_zero_retention_is_not_there_to_be_reused(scoring: Bench) -> None:
+    first = scoring.job(done(scoring, dedupe="reuse", retention=ZERO))
+    second = scoring.job(done(scoring, dedupe="reuse"))
+
+    assert (first.content_key, second.deduplicated_from) == (None, None)
+    assert len(scoring.analyzer.asked) == 2
+
+
+def test_a_job_that_was_settled_by_reuse_keeps_what_was_agreed_for_itself(scoring: Bench) -> None:
+    done(scoring, dedupe="reuse")
+    second = scoring.job(done(scoring, dedupe="reuse", retention=replace(AGREED, frames_days=7)))
+
+    assert second.deduplicated_from is not None
+    assert second.finished_at is not None
+    assert second.frames_until is not None
+    assert (second.frames_until - second.finished_at).days == 7
