@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 from pydantic import (
@@ -52,12 +52,13 @@ def _on_the_calendar(moment: datetime) -> datetime:
 
 
 Timestamp = Annotated[datetime, PlainSerializer(as_rfc3339, return_type=str)]
+Day = Annotated[date, BeforeValidator(_written_out)]
 Moment = Annotated[AwareDatetime, AfterValidator(_on_the_calendar), BeforeValidator(_written_out)]
 Text = Annotated[str, BeforeValidator(_storable)]
 WebAddress = Annotated[
     Text,
     StringConstraints(min_length=1, max_length=2048),
-    Field(json_schema_extra={"pattern": r"^https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[!-~]*$"}),
+    Field(json_schema_extra={"pattern": r"^https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[A-Za-z0-9/_.~?=&:-]*$"}),
 ]
 """What egress makes of it decides; the pattern in the description is what it surely takes."""
 WholeNumber = Annotated[int, Field(strict=True)]

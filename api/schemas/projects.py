@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from api.schemas.body import RequestBody, ResponseBody, Timestamp
+from api.schemas.body import Day, RequestBody, ResponseBody, Timestamp
 from styleflow.quotas import Standing, policy_name
 
 MAX_USAGE_DAYS = 400
@@ -35,8 +35,8 @@ class Project(ResponseBody):
 class UsageQuery(RequestBody):
     """Days are UTC's, `from` is in it and `to` is not; the last 30 days with today when nothing is said."""
 
-    from_: Annotated[date | None, Field(alias="from", description="First day.")] = None
-    to: Annotated[date | None, Field(description="The day after the last one.")] = None
+    from_: Annotated[Day | None, Field(alias="from", description="First day.")] = None
+    to: Annotated[Day | None, Field(description="The day after the last one.")] = None
     group_by: Annotated[
         Literal["day", "model", "day,model", "model,day", "none"], Field(description="`none` is one sum of all.")
     ] = "day"

@@ -43,6 +43,7 @@ class AskForParts(RequestBody):
         list[Annotated[WholeNumber, Field(ge=1, le=MAX_PARTS)]],
         Field(min_length=1, max_length=MAX_ADDRESSES),
         AfterValidator(_distinct),
+        Field(json_schema_extra={"uniqueItems": True}),
     ]
 
 

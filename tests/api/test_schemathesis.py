@@ -54,6 +54,12 @@ def served(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[tuple[
         database.close()
 
 
+BATCHES_ENDED = text(
+    "update batches set state = 'canceled', finished_at = now()"
+    " where finished_at is null and created_at < now() - interval '1 second'"
+)
+
+
 @contextmanager
 def jobs_settled(database: Database) -> Iterator[None]:
     """In place of workers: what has waited for a second is canceled, so that every stream of events has its end."""
@@ -65,6 +71,7 @@ def jobs_settled(database: Database) -> Iterator[None]:
         )
         while not done.wait(0.3):
             with database.transaction() as session:
+                session.execute(BATCHES_ENDED)
                 for project_id, job_id in session.execute(waited.limit(100)).all():
                     progress.request_cancel(session, project_id, job_id)
 

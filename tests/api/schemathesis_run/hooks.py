@@ -11,9 +11,10 @@ from uuid import uuid4
 
 import schemathesis
 
-_KEY = re.compile(r'[!#-~]([ -~]{0,253}[!-~])?|"([ !#-\[\]-~]|\\["\\]){1,255}"')
+_KEY = re.compile(r"[ \t]*[!-~]([ -~]{0,253}[!-~])?[ \t]*")
 SHORT = 64
 """Characters of an id or a name, so that one which is too long stays wrong."""
+THRESHOLDS = ("weak", "suspicious", "strong")
 LONG = 128
 """Characters of the name of a model."""
 _INTERVALS = (("start_ms", "end_ms"), ("from_ms", "to_ms"), ("from", "to"))
@@ -41,6 +42,8 @@ def _is_id(value: Any) -> bool:
 def _mend(value: Any) -> None:
     for item in value if isinstance(value, list) else value.values() if isinstance(value, dict) else ():
         _mend(item)
+    if isinstance(value, list):
+        value[:] = [int(item) if isinstance(item, float) and item.is_integer() else item for item in value]
     if not isinstance(value, dict):
         return
     for name, number in value.items():
@@ -50,6 +53,11 @@ def _mend(value: Any) -> None:
         first, last = value.get(low) or 0, value.get(high)
         if type(first) is type(last) is int and 0 <= last <= first:
             value[low], value[high] = last, first + 1
+    steps = [value.get(name) for name in THRESHOLDS]
+    if all(type(step) in (int, float) for step in steps):
+        value.update(zip(THRESHOLDS, sorted(steps), strict=True))
+    if isinstance(value.get("created_after"), str) and isinstance(value.get("created_before"), str):
+        value["created_before"] = None
     if isinstance(value.get("model"), str) and 0 < len(value["model"]) <= LONG:
         value["model"] = "styleflow@default"
     callback = value.get("callback")
