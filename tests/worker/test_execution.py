@@ -9,7 +9,15 @@ import pytest
 from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
-from styleflow.errors import CorruptMedia, DeadlineExceeded, GpuOutOfMemory, PackError, SourceUnavailable
+from styleflow.errors import (
+    CorruptMedia,
+    DeadlineExceeded,
+    GpuOutOfMemory,
+    JobError,
+    PackError,
+    SourceUnavailable,
+    StyleFlowError,
+)
 from styleflow.jobs import progress, queries, rescue
 from styleflow.jobs.queries import Claim
 from styleflow.tables import AttemptRow, JobRow, ResultRow
@@ -78,6 +86,25 @@ def test_a_stale_commit_is_fenced_and_the_job_stays_with_its_new_holder(bench: B
         assert session.scalar(select(func.count()).where(EventRow.terminal)) == 0
         ended = session.scalars(select(AttemptRow.ended).order_by(AttemptRow.token)).all()
     assert list(ended) == ["lost", None]
+
+
+def leaves(kind: type[StyleFlowError]) -> list[type[StyleFlowError]]:
+    children = kind.__subclasses__()
+    return [leaf for child in children for leaf in leaves(child)] if children else [kind]
+
+
+@pytest.mark.parametrize("kind", leaves(JobError), ids=lambda kind: kind.code)
+def test_each_way_to_fail_reaches_the_caller_by_its_code_and_never_with_a_score(
+    bench: Bench, kind: type[StyleFlowError]
+) -> None:
+    bench.analyzer.act = lambda video: raise_(kind())
+    job_id = bench.submit(max_attempts=1)
+
+    bench.execution.run(job_id=job_id)
+
+    job = bench.job(job_id)
+    assert (job.state, job.error["code"], job.error["retryable"]) == ("failed", kind.code, kind.retryable)
+    assert (job.outcome, job.verdict, job.score, job.probability) == (None, None, None, None)
 
 
 def test_the_new_holder_settles_once_after_a_fenced_commit(bench: Bench) -> None:
