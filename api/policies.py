@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Header, Query, Request
+from fastapi import APIRouter, Body, Header, Path, Query, Request
 from fastapi.responses import Response
 from sqlalchemy.orm import Session
 
@@ -100,6 +100,22 @@ def list_revisions(
     return _page(request, services, rows, limit, bound, now)
 
 
+@router.get(
+    "/policies/{name}/revisions/{revision}",
+    operation_id="getPolicyRevision",
+    summary="Read one revision of a policy",
+    response_model=Policy,
+    responses=problems(*WITH_KEY, "not_found"),
+)
+def get_revision(
+    name: str, revision: Annotated[int, Path(ge=1, le=2**31 - 1)], principal: JobsReader, services: ServicesDep
+) -> Response:
+    """As results cite it: `name@revision`."""
+    with services.database.transaction() as session:
+        row = queries.get_revision(session, principal.project_id, name, revision)
+    return ok(_shape(row))
+
+
 def _page(
     request: Request, services: Services, rows: Sequence[PolicyRow], limit: int, bound: dict[str, Any], now: float
 ) -> Response:
@@ -125,6 +141,7 @@ def put_policy(
     principal: ModelsAdmin,
     services: ServicesDep,
     if_match: Annotated[str | None, Header(json_schema_extra={"pattern": '^"[0-9]{1,9}"$'})] = None,
+    if_none_match: Annotated[Literal["*"] | None, Header(description="`*`: only if there is none yet.")] = None,
 ) -> Response:
     """A policy that exists is changed with `If-Match`. Jobs take the newest revision when they are accepted; stored
     results keep their words until `:relabel`.
@@ -133,7 +150,15 @@ def put_policy(
         raise InvalidRequest("The name default is the pack's own thresholds; choose another.")
     expected = _expected(if_match)
     with services.database.transaction() as session:
-        row = queries.put(session, principal.project_id, name, _read(name, body.thresholds), body.description, expected)
+        row = queries.put(
+            session,
+            principal.project_id,
+            name,
+            _read(name, body.thresholds),
+            body.description,
+            expected,
+            only_new=if_none_match is not None,
+        )
         audit.record(session, principal.project_id, principal.id, "policy.changed", queries.label(row))
     return ok(_shape(row), {"ETag": _etag(row)})
 

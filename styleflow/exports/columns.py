@@ -65,7 +65,11 @@ _JOBS = (
     _text("verdict", "j.verdict"),
     _number("score", "j.score"),
     _number("probability", "j.probability"),
-    _text("policy", "r.report -> 'thresholds' ->> 'policy'"),
+    _text(
+        "policy",
+        "case when j.verdict is not null"
+        " then coalesce(j.policy_thresholds ->> 'policy', r.report -> 'thresholds' ->> 'policy') end",
+    ),
     _text("client_ref", "j.client_ref"),
     _json("tags", "j.tags"),
     _json("metadata", "j.metadata"),

@@ -44,6 +44,14 @@ def newest(session: Session, project_id: str, name: str) -> PolicyRow:
     return row
 
 
+def get_revision(session: Session, project_id: str, name: str, revision: int) -> PolicyRow:
+    """Raises NotFound."""
+    row = session.get(PolicyRow, (project_id, name, revision))
+    if row is None:
+        raise NotFound("The policy has no such revision.")
+    return row
+
+
 def chosen(session: Session, project_id: str, name: str) -> PolicyRow | None:
     """The newest revision for a job that names it; None for the pack's own. Raises UnknownPolicy."""
     if name == DEFAULT:
@@ -74,9 +82,17 @@ def list_revisions(session: Session, project_id: str, name: str, limit: int, bef
 
 
 def put(
-    session: Session, project_id: str, name: str, thresholds: Thresholds, description: str, expected: int | None
+    session: Session,
+    project_id: str,
+    name: str,
+    thresholds: Thresholds,
+    description: str,
+    expected: int | None,
+    *,
+    only_new: bool = False,
 ) -> PolicyRow:
-    """The next revision. `expected` is the revision that the caller has seen, None for a policy that is new to them.
+    """The next revision. `expected` is the revision that the caller has seen, None for a policy that is new to them;
+    with `only_new` there must be none yet.
 
     Two who change at once: the second is told. Raises PreconditionRequired and PreconditionFailed.
     """
@@ -86,6 +102,8 @@ def put(
     current = session.scalar(
         select(func.max(PolicyRow.revision)).where(PolicyRow.project_id == project_id, PolicyRow.name == name)
     )
+    if only_new and current is not None:
+        raise PreconditionFailed("There is a policy of that name already.")
     if current is not None and expected is None:
         raise PreconditionRequired
     if expected is not None and expected != current:

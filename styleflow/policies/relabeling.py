@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, func, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from styleflow.database import Database
-from styleflow.errors import NotFound
+from styleflow.errors import NotFound, QuotaExceeded
 from styleflow.ids import new_id
 from styleflow.policies.queries import newest, snapshot, thresholds_of
 from styleflow.policy_tables import PolicyRow, RelabelingRow
@@ -25,6 +25,9 @@ from styleflow.verdicts import verdict
 
 CHUNK = 2000
 PREVIEWED = 100_000
+MAX_OPEN = 20
+"""Relabellings of one project under way at a time."""
+COME_AGAIN_SECONDS = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +40,15 @@ class Scope:
 
 
 def order(session: Session, project_id: str, name: str, scope: Scope) -> RelabelingRow:
-    """Write down that the newest revision is to be put on the stored results. Raises NotFound."""
+    """Write down that the newest revision is to be put on the stored results. Raises NotFound and QuotaExceeded."""
     policy = newest(session, project_id, name)
+    under_way = select(func.count()).where(RelabelingRow.project_id == project_id, RelabelingRow.finished_at.is_(None))
+    if (session.scalar(under_way) or 0) >= MAX_OPEN:
+        raise QuotaExceeded(
+            f"This project has {MAX_OPEN} relabellings under way; come again when one is done.",
+            retry_after=COME_AGAIN_SECONDS,
+            members={"violated-policies": ["relabelings"]},
+        )
     row = RelabelingRow(
         id=new_id("rlb"),
         project_id=project_id,
@@ -65,12 +75,13 @@ def get(session: Session, project_id: str, relabeling_id: str) -> RelabelingRow:
 
 
 def relabel_once(database: Database) -> int:
-    """One chunk of the oldest open order; how many jobs were looked at, and one more when the order ended."""
+    """One chunk of the open order that has come least far, so that a short one never waits for a long one to end; how
+    many jobs were looked at, and one more."""
     with database.transaction() as session:
         row = session.scalars(
             select(RelabelingRow)
             .where(RelabelingRow.finished_at.is_(None))
-            .order_by(RelabelingRow.created_at)
+            .order_by(RelabelingRow.looked_at, RelabelingRow.created_at)
             .limit(1)
             .with_for_update(skip_locked=True)
         ).one_or_none()
@@ -140,7 +151,8 @@ _RELABEL = text(
     "with word as (select * from unnest(cast(:ids as text[]), cast(:words as text[])) as given (id, word)),"
     " before as (select jobs.id, jobs.verdict, word.word from jobs join word using (id)"
     "  where jobs.outcome = 'scored' and jobs.erased_at is null"
-    "  and not (jobs.policy = :policy and coalesce(jobs.policy_revision, 0) >= :revision) for update of jobs),"
+    "  and not (jobs.policy = :policy and coalesce(jobs.policy_revision, 0) >= :revision)"
+    "  order by jobs.id for update of jobs),"
     " relabeled as (update jobs set verdict = before.word, policy = :policy, policy_revision = :revision,"
     "  policy_thresholds = cast(:thresholds as jsonb), row_version = row_version + 1 from before"
     "  where jobs.id = before.id returning jobs.id)"

@@ -37,6 +37,23 @@ def test_a_policy_has_revisions_that_are_changed_with_their_etag(tenant: Tenant)
     rest = tenant.client.get(f"/v1/policies/strict/revisions?limit=1&cursor={revisions['next_cursor']}").json()
     assert ([row["revision"] for row in rest["data"]], rest["has_more"]) == ([1], False)
     assert [row["revision"] for row in tenant.client.get("/v1/policies").json()["data"]] == [2]
+    assert tenant.client.get("/v1/policies/strict/revisions/1").json()["thresholds"] == STRICT["thresholds"]
+    assert tenant.client.get("/v1/policies/strict/revisions/3").status_code == 404
+
+
+def test_a_policy_that_must_be_new_is_refused_where_there_is_one(tenant: Tenant) -> None:
+    assert put(tenant, **{"If-None-Match": "*"}).json()["revision"] == 1
+    assert put(tenant, **{"If-None-Match": "*"}).json()["code"] == "precondition_failed"
+
+
+def test_too_many_relabellings_at_once_are_refused(tenant: Tenant) -> None:
+    put(tenant)
+    for _ in range(20):
+        assert tenant.client.post("/v1/policies/strict:relabel", json={}).status_code == 202
+    refused = tenant.client.post("/v1/policies/strict:relabel", json={})
+    assert (refused.status_code, refused.json()["violated-policies"]) == (429, ["relabelings"])
+    while relabel_once(tenant.running.database):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ SCOPE_OF = [
     ("jobs:read", "GET", "/v1/policies"),
     ("jobs:read", "GET", "/v1/policies/x"),
     ("jobs:read", "GET", "/v1/policies/x/revisions"),
+    ("jobs:read", "GET", "/v1/policies/x/revisions/y"),
     ("jobs:read", "POST", "/v1/policies/x:preview"),
     ("jobs:read", "GET", "/v1/retention"),
     ("erasure:write", "PUT", "/v1/retention"),

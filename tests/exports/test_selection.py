@@ -14,14 +14,27 @@ from hypothesis import strategies as st
 from styleflow.errors import InvalidRequest
 from styleflow.exports.columns import COLUMNS, Kind, chosen
 from styleflow.exports.state import Format, Rows
-from styleflow.report import InconclusiveReason, NotApplicableReason, Outcome, VideoReport
+from styleflow.policies import queries, relabeling
+from styleflow.report import InconclusiveReason, NotApplicableReason, Outcome, Thresholds, VideoReport
 from tests.exports.copyroom import Copyroom
+from tests.jobs.desk import PROJECT
 from tests.jobs.reports import scored_report, track
 
 
 def unscored(outcome: Outcome, reason: str) -> VideoReport:
     nothing: dict[str, Any] = {"score": None, "probability": None, "verdict": None, "thresholds": None, "tracks": ()}
     return replace(scored_report(), outcome=outcome, reason=reason, **nothing)
+
+
+def test_a_relabelled_job_cites_the_policy_that_its_word_is_by(room: Copyroom) -> None:
+    job = room.succeed()
+    thresholds = Thresholds(policy="strict", weak=0.1, suspicious=0.2, strong=0.3)
+    policy = room.desk.do(queries.put, PROJECT, "strict", thresholds, "", None)
+    room.desk.do(relabeling.apply, policy, {job: 0.75})
+
+    [row] = room.exported(rows=Rows.JOBS)
+
+    assert (row["verdict"], row["policy"], row["probability"]) == ("strong", "strict@1", 0.75)
 
 
 def test_a_job_says_what_was_found_by_what_and_in_what(room: Copyroom) -> None:
