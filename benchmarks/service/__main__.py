@@ -59,7 +59,8 @@ def expanding(place: Installation, found: Findings, rows: int) -> str:
     batch = asyncio.run(_call(place, "POST", "/v1/batches", body))
     begin = time.perf_counter()
     path = f"/v1/batches/{batch['id']}"
-    while asyncio.run(_call(place, "GET", path))["counts"]["listed"] < rows:
+    # An item may be fed as soon as it is listed, so all states count.
+    while sum(asyncio.run(_call(place, "GET", path))["counts"].values()) < rows:
         time.sleep(0.5)
     found.add(f"expansion of a batch of {rows:,}", rows / (time.perf_counter() - begin), "items/s", floor=5_000)
     return str(batch["id"])
