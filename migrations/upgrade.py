@@ -26,12 +26,12 @@ def _config(url: str) -> Config:
 def upgrade(url: str) -> None:
     """Apply what is missing. Safe to call at every start and from several processes."""
     engine = create_engine(url)
-    with engine.connect() as connection:
-        _wait_for_turn(connection)
-        command.upgrade(_config(url), "head")
-        connection.execute(text("select pg_advisory_unlock(:lock)"), {"lock": LOCK})
-        connection.commit()
-    engine.dispose()
+    try:
+        with engine.connect() as connection:
+            _wait_for_turn(connection)
+            command.upgrade(_config(url), "head")
+    finally:
+        engine.dispose()  # the lock goes with its connection, also when a migration failed
 
 
 def _wait_for_turn(connection: Connection) -> None:

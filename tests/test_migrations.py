@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
@@ -45,6 +46,37 @@ def test_every_mapped_column_and_index_is_there_and_fit_for_use(database: Databa
         assert {index.name for index in table.indexes} <= indexes, table.name
     with database.engine.connect() as connection:
         assert connection.scalar(text("select count(*) from pg_index where not indisvalid")) == 0
+
+
+def test_a_migration_that_met_a_busy_table_goes_on_when_it_is_free(empty_url: str) -> None:
+    """A writer is in the middle of a transaction for longer than a lock may be waited for."""
+    config = _config(empty_url)
+    command.upgrade(config, "0009")
+    engine = create_engine(empty_url)
+    with ThreadPoolExecutor(1) as migrating, engine.connect() as writer:
+        writer.execute(text("lock table jobs in row exclusive mode"))
+        going = migrating.submit(upgrade, empty_url)
+        time.sleep(6)
+        assert not going.done()
+        writer.rollback()
+        going.result(timeout=60)
+    engine.dispose()
+
+    assert current(empty_url) == head()
+
+
+def test_a_migration_that_failed_leaves_its_turn_to_the_next(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(config: object, revision: str) -> None:
+        raise RuntimeError(revision)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(command, "upgrade", fail)
+        with pytest.raises(RuntimeError):
+            upgrade(empty_url)
+    with ThreadPoolExecutor(1) as other:
+        other.submit(upgrade, empty_url).result(timeout=60)
+
+    assert current(empty_url) == head()
 
 
 def test_a_migration_that_broke_off_behind_its_indexes_begins_anew(empty_url: str) -> None:

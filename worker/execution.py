@@ -31,6 +31,7 @@ from styleflow.errors import (
     PackError,
     Released,
     SourceNotFound,
+    StorageUnavailable,
     StyleFlowError,
     UnknownModel,
 )
@@ -184,7 +185,8 @@ class Execution:
         try:
             if key is not None:
                 copy_folder(self.bucket, earlier.report_key, key, video.path.parent, lease.check)
-        except SourceNotFound:
+        except (SourceNotFound, StorageUnavailable) as error:  # the video is here: then it is judged
+            log.warning("earlier_result_not_copied", code=error.code)
             return False
         return self._settle(lease, lambda session: settle_from(session, held.job_id, held.token, earlier, key))
 

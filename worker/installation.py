@@ -54,7 +54,7 @@ def batch_shelves(settings: Settings, own: Bucket, outside: Egress) -> Shelves:
 
 def export_bucket(settings: Settings, name: str) -> Bucket:
     """A caller's bucket that exports are written into. Raises SourceNotAllowed."""
-    if name not in settings.export_buckets:
+    if name not in settings.export_buckets or settings.bucket_url.removeprefix("s3://").split("/")[0] == name:
         raise SourceNotAllowed("Exports are not written into this bucket.")
     return _bucket(settings, f"s3://{name}")
 

@@ -15,16 +15,9 @@ def upgrade() -> None:
     op.add_column("uploads", sa.Column("part_bytes", sa.BigInteger(), nullable=True))
     op.add_column("uploads", sa.Column("multipart_id", sa.Text(), nullable=True))
     op.add_column("uploads", sa.Column("version_id", sa.Text(), nullable=True))
-    op.create_index(
-        "ix_batch_items_upload",
-        "batch_items",
-        [sa.literal_column("(item #>> '{source,upload_id}')")],
-        postgresql_where=sa.text("state = 'listed' and item #>> '{source,upload_id}' is not null"),
-    )
 
 
 def downgrade() -> None:
-    op.drop_index("ix_batch_items_upload", table_name="batch_items")
     op.drop_column("uploads", "version_id")
     op.drop_column("uploads", "multipart_id")
     op.drop_column("uploads", "part_bytes")

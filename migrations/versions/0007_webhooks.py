@@ -42,18 +42,7 @@ def upgrade() -> None:
         "update events set subject_id = body::jsonb -> 'data' ->> 'batch_id'"
         " where type = 'batch.completed' and body <> ''"
     )
-    op.create_index(
-        "ix_events_subject", "events", ["subject_id", "sequence"], postgresql_where=sa.text("subject_id is not null")
-    )
-    op.create_index("ix_events_feed", "events", ["project_id", "created_at", "id"])
     op.add_column("deliveries", sa.Column("replay_id", sa.Text(), nullable=True))
-    op.create_index(
-        "uq_deliveries_replay",
-        "deliveries",
-        ["replay_id", "event_id"],
-        unique=True,
-        postgresql_where=sa.text("replay_id is not null"),
-    )
     op.create_table(
         "webhook_replays",
         sa.Column("id", sa.Text(), nullable=False),
@@ -86,10 +75,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("webhook_replays")
-    op.drop_index("uq_deliveries_replay", table_name="deliveries")
     op.drop_column("deliveries", "replay_id")
-    op.drop_index("ix_events_feed", table_name="events")
-    op.drop_index("ix_events_subject", table_name="events")
     op.drop_column("events", "subject_id")
     for name, _, _ in reversed(_ENDPOINT_COLUMNS):
         op.drop_column("webhook_endpoints", name)

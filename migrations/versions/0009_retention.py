@@ -13,23 +13,6 @@ depends_on = None
 
 _MOMENT = sa.DateTime(timezone=True)
 
-INDEXES = (
-    ("ix_jobs_ending", "jobs", "expires_at", "finished_at is not null and held_at is null"),
-    ("ix_jobs_crops_until", "jobs", "crops_until", "crops_until is not null and held_at is null"),
-    ("ix_jobs_frames_until", "jobs", "frames_until", "frames_until is not null and held_at is null"),
-    ("ix_jobs_zero_at", "jobs", "zero_at", "zero_at is not null and held_at is null"),
-    ("ix_jobs_undated", "jobs", "finished_at", "finished_at is not null and dated_at is null and erased_at is null"),
-    ("ix_jobs_upload", "jobs", "(source ->> 'upload_id')", "true"),
-    ("ix_jobs_client_ref_id", "jobs", "project_id, client_ref, id", "client_ref is not null"),
-    ("ix_jobs_media_sha256", "jobs", "project_id, (media ->> 'sha256')", "media ->> 'sha256' is not null"),
-    ("ix_jobs_source_sha256", "jobs", "project_id, (source ->> 'sha256')", "source ->> 'sha256' is not null"),
-    ("ix_uploads_expires", "uploads", "expires_at", "state <> 'erased'"),
-    ("ix_uploads_erased", "uploads", "expires_at", "state = 'erased'"),
-    ("ix_uploads_sha256", "uploads", "project_id, sha256", "sha256 is not null"),
-    ("ix_events_erased", "events", "erased_at", "erased_at is not null and body <> ''"),
-)
-"""On tables that may be large and in use: name, table, columns, condition."""
-
 JOB_COLUMNS = ("dated_at", "source_until", "crops_until", "frames_until", "zero_at", "held_at")
 
 
@@ -39,14 +22,6 @@ def upgrade() -> None:
     for name in JOB_COLUMNS:
         op.add_column("jobs", sa.Column(name, _MOMENT, nullable=True))
     op.add_column("events", sa.Column("erased_at", _MOMENT, nullable=True))
-    # Built beside the service's writes, outside of any transaction. One that broke off is built anew.
-    with op.get_context().autocommit_block():
-        for name, table, columns, rows in INDEXES:
-            condition = "" if rows == "true" else f" where {rows}"
-            op.execute(f"drop index concurrently if exists {name}")
-            op.execute(f"create index concurrently {name} on {table} ({columns}){condition}")
-        for replaced in ("ix_jobs_expires", "ix_jobs_client_ref"):
-            op.execute(f"drop index concurrently if exists {replaced}")
 
 
 def _new_tables() -> None:
@@ -153,15 +128,6 @@ def _new_tables() -> None:
 
 
 def downgrade() -> None:
-    op.create_index("ix_jobs_expires", "jobs", ["expires_at"], unique=False)
-    op.create_index(
-        "ix_jobs_client_ref",
-        "jobs",
-        ["project_id", "client_ref"],
-        postgresql_where=sa.text("client_ref is not null"),
-    )
-    for name, table, _, _ in INDEXES:
-        op.drop_index(name, table_name=table)
     op.drop_column("events", "erased_at")
     for name in (*JOB_COLUMNS, "retention"):
         op.drop_column("jobs", name)

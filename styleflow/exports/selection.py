@@ -97,7 +97,13 @@ def _of_jobs(selection: Selection) -> str:
         # In the statement itself: only so do the indexes of jobs in some states serve, whatever is kept of its plan.
         given.append(f"j.state = '{JobState(state)}'")
     return " and ".join(
-        ["j.project_id = %(project)s", "j.erased_at is null", "j.created_at <= %(until)s", *given],
+        [
+            "j.project_id = %(project)s",
+            "j.erased_at is null",
+            "coalesce(j.retention ->> 'mode', '') <> 'zero'",
+            "j.created_at <= %(until)s",
+            *given,
+        ],
     )
 
 

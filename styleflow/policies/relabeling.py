@@ -150,7 +150,7 @@ def apply(session: Session, policy: PolicyRow, probabilities: Mapping[str, float
 _RELABEL = text(
     "with word as (select * from unnest(cast(:ids as text[]), cast(:words as text[])) as given (id, word)),"
     " before as (select jobs.id, jobs.verdict, word.word from jobs join word using (id)"
-    "  where jobs.outcome = 'scored' and jobs.erased_at is null"
+    "  where jobs.outcome = 'scored' and jobs.erased_at is null and jobs.held_at is null"
     "  and not (jobs.policy = :policy and coalesce(jobs.policy_revision, 0) >= :revision)"
     "  order by jobs.id for update of jobs),"
     " relabeled as (update jobs set verdict = before.word, policy = :policy, policy_revision = :revision,"

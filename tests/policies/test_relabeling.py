@@ -138,6 +138,20 @@ def test_an_older_revision_never_overwrites_a_newer_one(projects: Database) -> N
         assert set(session.scalars(select(JobRow.policy_revision).where(JobRow.outcome == "scored"))) == {2}
 
 
+def test_the_word_of_a_job_under_legal_hold_stays(projects: Database) -> None:
+    add_jobs(projects, 3)
+    policy = put(projects)
+    with projects.transaction() as session:
+        session.execute(text("update jobs set held_at = now() where id = 'job_prj_one_000001'"))
+        chances = dict(session.execute(select(JobRow.id, JobRow.probability)).all())
+
+    do(projects, relabeling.apply, policy, chances)
+
+    with projects.transaction() as session:
+        assert session.get_one(JobRow, "job_prj_one_000001").policy == "default"
+        assert session.get_one(JobRow, "job_prj_one_000000").policy == "strict"
+
+
 def test_an_order_looks_at_its_batch_and_times_only(projects: Database) -> None:
     add_jobs(projects, 20)
     put(projects)
