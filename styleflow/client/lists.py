@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
@@ -18,11 +19,11 @@ LONGEST_LINE = 16 << 20
 """Bytes. A line that does not end is no line of this service."""
 
 
-class Listing(Generic[M]):
+class Listing(ABC, Generic[M]):
     """A plan that emits values of one kind."""
 
-    def __call__(self, context: Context) -> Flow[None]:
-        raise NotImplementedError
+    @abstractmethod
+    def __call__(self, context: Context) -> Flow[None]: ...
 
 
 @dataclass(frozen=True)
