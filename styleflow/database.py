@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -67,13 +67,27 @@ class Database:
         self.engine.dispose()
 
 
+def transaction_facts(session: Session) -> dict[Hashable, Any]:
+    """What this transaction has read and will not ask again: empty at its beginning, gone with its end."""
+    transaction, known = session.get_transaction(), session.info.get("transaction_facts")
+    if known is None or known[0] is not transaction:
+        known = session.info["transaction_facts"] = (transaction, {})
+    facts: dict[Hashable, Any] = known[1]
+    return facts
+
+
 def transaction_time(session: Session) -> datetime:
     """The database's `now()`, which stays the same during a whole transaction: asked once in each."""
-    transaction, known = session.get_transaction(), session.info.get("transaction_time")
-    if known is None or known[0] is not transaction:
-        known = session.info["transaction_time"] = (transaction, session.execute(select(func.now())).scalar_one())
-    moment: datetime = known[1]
+    facts = transaction_facts(session)
+    if "now" not in facts:
+        facts["now"] = session.execute(select(func.now())).scalar_one()
+    moment: datetime = facts["now"]
     return moment
+
+
+def remember_time(session: Session, moment: datetime) -> None:
+    """A statement of this transaction has read `now()` along with something else."""
+    transaction_facts(session)["now"] = moment
 
 
 def psycopg_url(url: str) -> str:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from datetime import UTC, date
 from typing import Any
 
-from sqlalchemy import insert, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from styleflow.database import transaction_time
 from styleflow.tables import JobRow
-from styleflow.tenant_tables import UsageDeltaRow
+from styleflow.writes import Write, write_all
 
 MEASURES = (
     "accepted",
@@ -52,17 +52,26 @@ def today(session: Session) -> date:
     return transaction_time(session).astimezone(UTC).date()
 
 
-def add(session: Session, project_id: str, model: str = "", *, active_jobs: int = 0, **measures: int) -> None:
-    """Count so much more, on this transaction's day. `measures` are names of MEASURES."""
+def addition(session: Session, project_id: str, model: str = "", *, active_jobs: int = 0, **measures: int) -> Write:
+    """What counts so much more, on this transaction's day. `measures` are names of MEASURES."""
     values = {"project_id": project_id, "day": today(session), "model": model, "active_jobs": active_jobs, **measures}
-    session.execute(insert(UsageDeltaRow).values(values))
+    if unknown := measures.keys() - set(MEASURES):
+        raise ValueError(f"nothing counts {sorted(unknown)}")
+    marks = ", ".join(f":usage_{name}" for name in values)
+    parameters = {f"usage_{name}": value for name, value in values.items()}
+    return Write(f"insert into usage_deltas ({', '.join(values)}) values ({marks})", parameters)
 
 
-def add_settled(session: Session, job: JobRow, state: str, worker_seconds: float) -> None:
+def add(session: Session, project_id: str, model: str = "", *, active_jobs: int = 0, **measures: int) -> None:
+    """Count so much more at once: see `addition`."""
+    write_all(session, [addition(session, project_id, model, active_jobs=active_jobs, **measures)])
+
+
+def settled(session: Session, job: JobRow, state: str, worker_seconds: float) -> Write:
     """The job is about to be in the terminal `state`; its last attempt held a worker for so long."""
     outcome = {job.outcome: 1} if state == "succeeded" and job.outcome in MEASURES else {}
     spent = {"worker_ms": round(worker_seconds * 1000)}
-    add(session, job.project_id, job.model, active_jobs=-1, **{str(state): 1}, **outcome, **spent)
+    return addition(session, job.project_id, job.model, active_jobs=-1, **{str(state): 1}, **outcome, **spent)
 
 
 def used(session: Session, project_id: str) -> Used:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import insert, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from styleflow.batch_tables import BatchDeltaRow
 from styleflow.jobs.state import JobState
 from styleflow.tables import JobRow
+from styleflow.writes import Write, write_all
 
 LISTED, INVALID, DEDUPLICATED = "listed", "invalid", "deduplicated"
 """Counts of items that are no jobs: waiting to become one, never to become one, repetitions of an earlier one."""
@@ -23,23 +23,32 @@ SPENT = "spent_ms"
 FOLDED_AT_ONCE = 20_000
 
 
-def tell_batch(session: Session, job: JobRow, state: JobState) -> None:
-    """The job, which its transaction has locked, is about to move to `state`."""
-    if job.batch_id is not None:
-        add_counts(session, job.batch_id, {job.state: -1, state: 1})
-
-
-def charge_batch(session: Session, job: JobRow, seconds: float) -> None:
-    """An attempt at the job held a worker for so long."""
-    if job.batch_id is not None:
-        add_counts(session, job.batch_id, {SPENT: round(seconds * 1000)})
+def told(job: JobRow, state: JobState, *, seconds: float = 0) -> list[Write]:
+    """The job, which its transaction has locked, is about to move to `state`, after an attempt that held a worker for
+    so long. Nothing is to be written for one that belongs to no batch."""
+    if job.batch_id is None:
+        return []
+    changes = {job.state: -1, state: 1, SPENT: round(seconds * 1000)}
+    return _additions(job.batch_id, changes)
 
 
 def add_counts(session: Session, batch_id: str, changes: Mapping[str, int]) -> None:
     """Change counts of one batch, by state; zeros are left out."""
-    rows = [{"batch_id": batch_id, "state": str(state), "delta": delta} for state, delta in changes.items() if delta]
-    if rows:
-        session.execute(insert(BatchDeltaRow).values(rows))
+    write_all(session, _additions(batch_id, changes))
+
+
+def _additions(batch_id: str, changes: Mapping[str, int]) -> list[Write]:
+    wanted = {str(state): delta for state, delta in changes.items() if delta}
+    if not wanted:
+        return []
+    parameters = {"counts_batch": batch_id, "counts_states": list(wanted), "counts_deltas": list(wanted.values())}
+    return [Write(_ADD, parameters)]
+
+
+_ADD = (
+    "insert into batch_deltas (batch_id, state, delta) select :counts_batch, state, delta"
+    " from unnest(cast(:counts_states as text[]), cast(:counts_deltas as bigint[])) as change (state, delta)"
+)
 
 
 def counts_of(session: Session, batch_ids: Sequence[str]) -> dict[str, dict[str, int]]:

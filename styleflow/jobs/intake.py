@@ -21,7 +21,8 @@ from styleflow.jobs.tombstones import class_ended
 from styleflow.jobs.transitions import clock, ring_all
 from styleflow.quotas import UNLIMITED, Quotas, accept_jobs
 from styleflow.tables import JobRow
-from styleflow.webhooks.announce import announce_all
+from styleflow.webhooks.announce import announcement
+from styleflow.writes import write_all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +67,10 @@ def submit_all(session: Session, wanted: Sequence[NewJob], quotas: Quotas = UNLI
     """`submit` for several jobs of one project, in a handful of statements. In the order in which they were given."""
     moment = clock(session)
     jobs = [_queued(new, moment) for new in wanted]
+    events = announcement(session, jobs, "job.queued")
     session.add_all(jobs)
-    with session.no_autoflush:  # jobs and events go out in one flush
-        announce_all(session, jobs, "job.queued")
     session.flush()
+    write_all(session, events)
     for job in jobs:
         hold_for(session, job)
     ring_all(session, jobs)

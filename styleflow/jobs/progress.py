@@ -63,10 +63,10 @@ def succeed(session: Session, job_id: str, token: int, report: VideoReport, repo
     """Settle with the report; `report_key` is where the whole of it lies in the bucket, None with zero retention: then
     the answer alone is kept. Raises LeaseLost."""
     job = lock_held(session, job_id, token)
-    store_report(session, job, token, report, report_key)
+    evidence = store_report(job, token, report, report_key)
     if report_key is not None and job.dedupe != Dedupe.OFF and report.media.sha256 is not None:
         job.content_key = content_key(report.media.sha256, report.pipeline, job.options, job.policy_thresholds)
-    finish(session, job, JobEvent.SUCCEED)
+    finish(session, job, JobEvent.SUCCEED, evidence=evidence)
 
 
 def fail(session: Session, job_id: str, token: int, error: StyleFlowError) -> JobState:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, func, literal_column, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, bindparam, func, literal_column, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from styleflow.jobs.state import JobEvent, JobState, Lane, at_claim
 from styleflow.jobs.tombstones import gone
-from styleflow.jobs.transitions import clock, drop, lose, standing, start
+from styleflow.jobs.transitions import clock, drop, lock, locking, lose, standing, start
 from styleflow.tables import AttemptRow, JobRow
 
 MAX_DROPPED_PER_CLAIM = 100
@@ -74,7 +74,7 @@ def claim(
     A job whose deadline passed or whose cancel was requested is settled instead of claimed.
     """
     for _ in range(MAX_DROPPED_PER_CLAIM):
-        job = _lock_named(session, job_id) if job_id is not None else _lock_next(session, lanes)
+        job = lock(session, _NAMED, job_id=job_id) if job_id is not None else _lock_next(session, lanes)
         if job is None:
             return None
         if _settled_instead(session, job):
@@ -128,25 +128,27 @@ def backlog(session: Session) -> dict[Lane, Backlog]:
     return {lane: found.get(lane, Backlog(queued=0, oldest_seconds=0.0)) for lane in Lane}
 
 
-def _lock_named(session: Session, job_id: str) -> JobRow | None:
-    due = and_(JobRow.state == JobState.QUEUED, JobRow.run_at <= func.now())
-    orphaned = and_(JobRow.state == JobState.RUNNING, JobRow.lease_expires_at < func.now())
-    return _lock_first(session, select(JobRow).where(JobRow.id == job_id, or_(due, orphaned)))
+_DUE = and_(JobRow.state == JobState.QUEUED, JobRow.run_at <= func.now())
+_ORPHANED = and_(JobRow.state == JobState.RUNNING, JobRow.lease_expires_at < func.now())
+_NAMED = locking(JobRow.id == bindparam("job_id"), or_(_DUE, _ORPHANED), skip_locked=True)
+# The state in the statement itself, or a plan that is kept for all values could not use the index of queued jobs.
+_WAITING = JobRow.state == literal_column("'queued'")
+_NEXT = locking(
+    _WAITING,
+    JobRow.lane == bindparam("lane"),
+    JobRow.run_at <= func.now(),
+    first=(JobRow.run_at, JobRow.id),
+    skip_locked=True,
+)
 
 
 def _lock_next(session: Session, lanes: Sequence[str]) -> JobRow | None:
     # One query per lane keeps each a walk along the partial index that stops at the first free row.
     for lane in (lane for lane in Lane if lane in lanes):
-        waiting = select(JobRow).where(JobRow.state == "queued", JobRow.lane == lane, JobRow.run_at <= func.now())
-        job = _lock_first(session, waiting.order_by(JobRow.run_at, JobRow.id))
+        job = lock(session, _NEXT, lane=lane)
         if job is not None:
             return job
     return None
-
-
-def _lock_first(session: Session, wanted: Select[JobRow]) -> JobRow | None:
-    locked = wanted.limit(1).with_for_update(skip_locked=True).execution_options(populate_existing=True)
-    return session.scalars(locked).one_or_none()
 
 
 def _settled_instead(session: Session, job: JobRow) -> bool:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy.orm import Session
+from styleflow.report import VideoReport, report_to_json
+from styleflow.tables import JobRow
+from styleflow.writes import Write
 
-from styleflow.report import FaceTrack, VideoReport, report_to_json
-from styleflow.tables import JobRow, ResultRow, TrackRow
 
-
-def store_report(session: Session, job: JobRow, token: int, report: VideoReport, report_key: str | None) -> None:
-    """Write the result, its tracks, and the job's own columns; without a key the latter alone, and none that tells the
-    video from others. A second result of a job is an IntegrityError."""
+def store_report(job: JobRow, token: int, report: VideoReport, report_key: str | None) -> list[Write]:
+    """Set the job's own columns; the writes that make the result and its tracks are returned. None are without a key:
+    then nothing is kept that tells the video from others. A second result of a job is an IntegrityError."""
     value = report_to_json(report)
-    if report_key is not None:
-        _store_evidence(session, job.id, token, report, value, report_key)
     job.outcome = report.outcome
     job.reason = report.reason
     job.verdict = report.verdict
@@ -24,38 +22,49 @@ def store_report(session: Session, job: JobRow, token: int, report: VideoReport,
     job.probability = report.probability
     job.media = value["media"] if report_key is not None else None
     job.pipeline = value["pipeline"]
+    return [] if report_key is None else _evidence(job.id, token, value, report_key)
 
 
-def _store_evidence(
-    session: Session, job_id: str, token: int, report: VideoReport, value: Mapping[str, Any], report_key: str
-) -> None:
-    summaries = [_without_frames(track) for track in value["tracks"]]
-    result = {**value, "tracks": summaries}
-    session.add(ResultRow(job_id=job_id, token=token, report=result, report_key=report_key))
-    session.add_all(
-        _track_row(job_id, position, track, summary)
-        for position, (track, summary) in enumerate(zip(report.tracks, summaries, strict=True))
-    )
+def _evidence(job_id: str, token: int, value: Mapping[str, Any], report_key: str) -> list[Write]:
+    summaries = [{name: item for name, item in track.items() if name != "frames"} for track in value["tracks"]]
+    result = _json({**value, "tracks": summaries})
+    values = {"result_job": job_id, "result_token": token, "result_report": result, "result_key": report_key}
+    writes = [Write(_WRITE_RESULT, values)]
+    if summaries:
+        rows = [_track(track["frames"], summary) for track, summary in zip(value["tracks"], summaries, strict=True)]
+        writes.append(Write(_WRITE_TRACKS, {"track_job": job_id, "track_rows": _json(rows)}))
+    return writes
 
 
-def _without_frames(track: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in track.items() if name != "frames"}
+def _track(frames: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
+    """As the columns of TrackRow are, for json_to_recordset: arrays of psycopg's would be written value by value."""
+    return {
+        "track_id": summary["track_id"],
+        "summary": summary,
+        **frames,
+        "box": [edge for box in frames["box"] for edge in box],
+    }
 
 
-def _track_row(job_id: str, position: int, track: FaceTrack, summary: dict[str, Any]) -> TrackRow:
-    frames = track.frames
-    return TrackRow(
-        job_id=job_id,
-        track_id=track.track_id,
-        position=position,
-        summary=summary,
-        frame_index=list(frames.frame_index),
-        time_seconds=list(frames.time_seconds),
-        box=[edge for box in frames.box for edge in box],
-        detection_confidence=list(frames.detection_confidence),
-        score=list(frames.score),
-        flow_coarse=list(frames.flow_coarse),
-        flow_middle=list(frames.flow_middle),
-        flow_fine=list(frames.flow_fine),
-        attention=list(frames.attention),
-    )
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+_WRITE_RESULT = (
+    "insert into results (job_id, token, report, report_key)"
+    " values (:result_job, :result_token, cast(:result_report as jsonb), :result_key)"
+)
+_COLUMNS = {
+    "track_id": "text",
+    "summary": "jsonb",
+    "frame_index": "integer[]",
+    "time_seconds": "double precision[]",
+    **dict.fromkeys(("box", "detection_confidence", "score"), "real[]"),
+    **dict.fromkeys(("flow_coarse", "flow_middle", "flow_fine", "attention"), "real[]"),
+}
+_WRITE_TRACKS = (
+    f"insert into tracks (job_id, position, {', '.join(_COLUMNS)})"  # noqa: S608 (names of our own)
+    f" select :track_job, number - 1, {', '.join(_COLUMNS)} from rows from"
+    f" (json_to_recordset(cast(:track_rows as json)) as ({', '.join(map(' '.join, _COLUMNS.items()))}))"
+    f" with ordinality as track ({', '.join(_COLUMNS)}, number)"
+)

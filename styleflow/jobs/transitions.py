@@ -9,18 +9,20 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import Table, delete, func, select, text, update
+from sqlalchemy import ColumnElement, Select, Table, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.orm import Session
 
 from styleflow import usage
-from styleflow.database import DISPATCH_CHANNEL, JOB_CHANNEL, transaction_time
+from styleflow.database import DISPATCH_CHANNEL, JOB_CHANNEL, remember_time, transaction_facts, transaction_time
 from styleflow.errors import DeadlineExceeded, LeaseLost, Poison, StyleFlowError, WorkerLost
-from styleflow.jobs.batch_counts import charge_batch, tell_batch
+from styleflow.jobs.batch_counts import told
 from styleflow.jobs.dating import date_classes
 from styleflow.jobs.state import TERMINAL, JobEvent, JobState, Standing, advance, after_loss, is_poison
 from styleflow.tables import AttemptRow, JobRow, OutboxRow
-from styleflow.webhooks.announce import announce
+from styleflow.webhooks.announce import announcement
+from styleflow.webhooks.listening import listening_to, remember_listening
+from styleflow.writes import Notification, Write, write_all
 
 
 def clock(session: Session) -> datetime:
@@ -28,14 +30,35 @@ def clock(session: Session) -> datetime:
     return transaction_time(session)
 
 
+def locking(*which: ColumnElement[bool], first: Sequence[Any] = (), skip_locked: bool = False) -> Select[Any]:
+    """The statement with which `lock` takes the first of these jobs. To be made once: making it costs more than
+    sending it. What a move of the job needs to know is read along: the clock, who listens, when the attempt began."""
+    began = select(AttemptRow.started_at).where(AttemptRow.job_id == JobRow.id, AttemptRow.token == JobRow.lease_token)
+    wanted = select(JobRow, func.now(), listening_to(JobRow.project_id), began.scalar_subquery())
+    ordered = wanted.where(*which).order_by(*first).limit(1)
+    return ordered.with_for_update(skip_locked=skip_locked).execution_options(populate_existing=True)
+
+
+def lock(session: Session, statement: Select[Any], **values: Any) -> JobRow | None:
+    """The job that a statement of `locking` finds; `values` are those of its parameters."""
+    row = session.execute(statement, values).one_or_none()
+    if row is None:
+        return None
+    job, moment, pairs, began_at = row
+    remember_time(session, moment)
+    remember_listening(session, job.project_id, pairs)
+    transaction_facts(session)["attempt_began", job.id, job.lease_token] = began_at
+    return cast("JobRow", job)
+
+
+_HELD = locking(
+    JobRow.id == bindparam("job_id"), JobRow.lease_token == bindparam("token"), JobRow.state == JobState.RUNNING
+)
+
+
 def lock_held(session: Session, job_id: str, token: int) -> JobRow:
     """The running job, locked, if `token` still holds its lease. Raises LeaseLost."""
-    job = session.scalars(
-        select(JobRow)
-        .where(JobRow.id == job_id, JobRow.lease_token == token, JobRow.state == JobState.RUNNING)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    ).one_or_none()
+    job = lock(session, _HELD, job_id=job_id, token=token)
     if job is None:
         raise LeaseLost
     return job
@@ -56,7 +79,7 @@ def standing(job: JobRow, moment: datetime) -> Standing:
 def start(session: Session, job: JobRow, *, worker: str, lease_seconds: float) -> None:
     """queued → running: one attempt and one token more, a lease, and the nudge is answered."""
     moment = clock(session)
-    tell_batch(session, job, JobState.RUNNING)
+    counts = told(job, JobState.RUNNING)
     job.state = advance(JobState(job.state), JobEvent.CLAIM)
     job.attempt += 1
     job.lease_token += 1
@@ -65,32 +88,36 @@ def start(session: Session, job: JobRow, *, worker: str, lease_seconds: float) -
     job.started_at = job.started_at or moment
     job.progress = {}
     job.row_version += 1
-    session.add(AttemptRow(job_id=job.id, token=job.lease_token, number=job.attempt, worker=worker, started_at=moment))
-    with session.no_autoflush:  # all of it goes out in one flush
-        _answer_nudge(session, job)
-        announce(session, job, "job.running")
+    writes = [_opened(job), _answered(job), *counts, *announcement(session, [job], "job.running")]
     session.flush()
+    write_all(session, writes)
 
 
-def finish(session: Session, job: JobRow, event: JobEvent, *, error: StyleFlowError | None = None) -> JobState:
-    """To a terminal state: the attempt closes, the nudge goes, the event and its deliveries are written."""
+def finish(
+    session: Session,
+    job: JobRow,
+    event: JobEvent,
+    *,
+    error: StyleFlowError | None = None,
+    evidence: Sequence[Write] = (),
+) -> JobState:
+    """To a terminal state: the attempt closes, the nudge goes, the event and its deliveries are written, and
+    `evidence` with them."""
     state = advance(JobState(job.state), event)
     if state not in TERMINAL:
         raise ValueError(f"{event} does not finish a job")
-    with session.no_autoflush:  # all of it goes out in one flush
-        seconds = _close_attempt(session, job, ended=state, error=error)
-        usage.add_settled(session, job, state, seconds)
-        tell_batch(session, job, state)
-        if JobState(job.state) is JobState.QUEUED:
-            _answer_nudge(session, job)
-        job.state = state
-        job.finished_at = clock(session)
-        job.error = None if error is None else error_value(error)
-        job.row_version += 1
-        date_classes(session, job)
-        announce(session, job, f"job.{state}")
-        _notify(session, JOB_CHANNEL, job.id)
+    seconds, writes = _close_attempt(session, job, ended=state, error=error)
+    writes += [usage.settled(session, job, state, seconds), *told(job, state, seconds=seconds)]
+    if JobState(job.state) is JobState.QUEUED:
+        writes.append(_answered(job))
+    job.state = state
+    job.finished_at = clock(session)
+    job.error = None if error is None else error_value(error)
+    job.row_version += 1
+    date_classes(session, job)
+    writes += announcement(session, [job], f"job.{state}")
     session.flush()
+    write_all(session, [*writes, *evidence], Notification(JOB_CHANNEL, job.id))
     return state
 
 
@@ -100,16 +127,20 @@ def requeue(
     """running → queued: the attempt closes, and a nudge is due after `delay_seconds`."""
     ended = {JobEvent.RETRY: "retried", JobEvent.RELEASE: "released", JobEvent.LOSE: "lost"}[event]
     state = advance(JobState(job.state), event)
-    seconds = _close_attempt(session, job, ended=ended, error=error)
-    usage.add(session, job.project_id, job.model, worker_ms=round(seconds * 1000))
-    tell_batch(session, job, state)
+    seconds, writes = _close_attempt(session, job, ended=ended, error=error)
+    worker_ms = round(seconds * 1000)
+    writes += [
+        usage.addition(session, job.project_id, job.model, worker_ms=worker_ms),
+        *told(job, state, seconds=seconds),
+    ]
     job.state = state
     job.run_at = clock(session) + timedelta(seconds=delay_seconds)
     job.progress = {}
     job.row_version += 1
+    writes += announcement(session, [job], "job.queued")
     session.flush()
+    write_all(session, writes)
     ring(session, job)
-    announce(session, job, "job.queued")
     return state
 
 
@@ -166,26 +197,54 @@ def error_value(error: StyleFlowError) -> dict[str, Any]:
     return {**value, "details": details} if details else value
 
 
-def _close_attempt(session: Session, job: JobRow, *, ended: str, error: StyleFlowError | None) -> float:
-    """Give up the lease; returns for how many seconds it was held. The token stays: the next claim's is larger."""
+def _opened(job: JobRow) -> Write:
+    values = {"job": job.id, "token": job.lease_token, "number": job.attempt, "worker": job.lease_owner}
+    return Write(_OPEN_ATTEMPT, {f"attempt_{name}": value for name, value in values.items()})
+
+
+_OPEN_ATTEMPT = (
+    "insert into attempts (job_id, token, number, worker, started_at)"
+    " values (:attempt_job, :attempt_token, :attempt_number, :attempt_worker, now())"
+)
+
+
+def _close_attempt(
+    session: Session, job: JobRow, *, ended: str, error: StyleFlowError | None
+) -> tuple[float, list[Write]]:
+    """Give up the lease. For how many seconds it was held, and what is to be written of it. The token stays: the next
+    claim's is larger."""
     if job.lease_expires_at is None:
-        return 0.0
-    seconds = session.scalar(
-        update(AttemptRow)
-        .where(AttemptRow.job_id == job.id, AttemptRow.token == job.lease_token)
-        .values(finished_at=func.now(), ended=ended, error_code=None if error is None else error.code)
-        .returning(func.extract("epoch", func.now() - AttemptRow.started_at))
-        .execution_options(synchronize_session=False)
-    )
-    charge_batch(session, job, float(seconds or 0))
-    job.lease_owner = None
-    job.lease_expires_at = None
-    return float(seconds or 0)
+        return 0.0, []
+    job.lease_owner = job.lease_expires_at = None
+    values = {
+        "job": job.id,
+        "token": job.lease_token,
+        "ended": str(ended),
+        "error": None if error is None else error.code,
+    }
+    closing = Write(_CLOSE_ATTEMPT, {f"attempt_{name}": value for name, value in values.items()})
+    return _held_seconds(session, job), [closing]
 
 
-def _answer_nudge(session: Session, job: JobRow) -> None:
-    """Only a queued job has one: the claim takes it away."""
-    session.execute(delete(OutboxRow).where(OutboxRow.job_id == job.id))
+_CLOSE_ATTEMPT = (
+    "update attempts set finished_at = now(), ended = :attempt_ended, error_code = :attempt_error"
+    " where job_id = :attempt_job and token = :attempt_token"
+)
+
+
+def _held_seconds(session: Session, job: JobRow) -> float:
+    fact = ("attempt_began", job.id, job.lease_token)
+    facts = transaction_facts(session)
+    if fact not in facts:
+        began = select(AttemptRow.started_at)
+        facts[fact] = session.scalar(began.where(AttemptRow.job_id == job.id, AttemptRow.token == job.lease_token))
+    began_at: datetime | None = facts[fact]
+    return 0.0 if began_at is None else (clock(session) - began_at).total_seconds()
+
+
+def _answered(job: JobRow) -> Write:
+    """Only a queued job has a nudge: the claim takes it away."""
+    return Write("delete from outbox where job_id = :nudge_job", {"nudge_job": job.id})
 
 
 def _notify(session: Session, channel: str, payload: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, func, select
+from sqlalchemy import and_, exists, func, select
 from sqlalchemy.orm import Session
 
 from styleflow.batch_tables import BatchRow
@@ -19,6 +19,8 @@ from styleflow.export_tables import ExportRow
 from styleflow.ids import new_id
 from styleflow.tables import JobRow
 from styleflow.webhook_tables import DeliveryRow, EventRow, WebhookEndpointRow
+from styleflow.webhooks.listening import listening, listening_endpoints
+from styleflow.writes import Write, write_all
 
 TERMINAL_TYPES = frozenset({"job.succeeded", "job.failed", "job.canceled", "job.expired"})
 JOB_PROGRESS, BATCH_PROGRESS = "job.progress", "batch.progress"
@@ -39,43 +41,68 @@ MAX_BODY_BYTES = 8192
 _MAX_ERROR_CHARACTERS = 500
 
 
-def announce(session: Session, job: JobRow, type: str) -> EventRow:
+def announce(session: Session, job: JobRow, type: str) -> None:
     """Write the event and one pending delivery per endpoint that wants it. The caller holds the job's row lock.
 
     `type` is one of JOB_TYPES. A second terminal event of the same job is refused by the database (IntegrityError).
     """
-    return announce_all(session, [job], type)[0]
+    write_all(session, announcement(session, [job], type))
 
 
-def announce_all(session: Session, jobs: Sequence[JobRow], type: str) -> list[EventRow]:
-    """`announce` for several jobs of one project, in a handful of statements."""
+def announcement(session: Session, jobs: Sequence[JobRow], type: str) -> list[Write]:
+    """The writes of `announce` for several jobs of one project, which count one event more from here on."""
     if not jobs:
         return []
     moment = transaction_time(session)
-    events = []
+    endpoints = listening(session, jobs[0].project_id)
+    events: list[dict[str, Any]] = []
     for job in jobs:
         job.event_sequence += 1
         body = event_body(job, type, moment)
-        events.append(_event(job.project_id, job.id, type, job.event_sequence, body, moment))
-    endpoints = _listening_endpoints(session, jobs[0].project_id)
-    callbacks = [job.callback_endpoint_id if type in TERMINAL_TYPES else None for job in jobs]
-    _send(session, events, callbacks, endpoints)
-    return events
+        callback = job.callback_endpoint_id if type in TERMINAL_TYPES else None
+        to = [identity for identity, patterns in endpoints if identity == callback or wants(patterns, type)]
+        events.append({"id": new_id("evt"), "job": job.id, "sequence": job.event_sequence, "body": body, "to": to})
+    return [_events(jobs[0].project_id, type, events), *_deliveries(jobs[0].project_id, events)]
 
 
-def announce_progress(session: Session, project_id: str, job_id: str) -> EventRow | None:
+def _events(project_id: str, type: str, events: Sequence[Mapping[str, Any]]) -> Write:
+    fixed = {"event_project": project_id, "event_type": type, "event_terminal": type in TERMINAL_TYPES}
+    return Write(_WRITE_EVENTS, {"event_rows": _json(events), **fixed})
+
+
+def _deliveries(project_id: str, events: Sequence[Mapping[str, Any]]) -> list[Write]:
+    rows = [{"id": new_id("dlv"), "event": event["id"], "endpoint": one} for event in events for one in event["to"]]
+    parameters = {"delivery_project": project_id, "delivery_rows": _json(rows)}
+    return [Write(_WRITE_DELIVERIES, parameters)] if rows else []
+
+
+_WRITE_EVENTS = (
+    "insert into events (id, project_id, job_id, type, sequence, terminal, body, created_at)"
+    " select id, :event_project, job, :event_type, sequence, :event_terminal, body, now() from json_to_recordset("
+    "cast(:event_rows as json)) as event (id text, job text, sequence integer, body text)"
+)
+_WRITE_DELIVERIES = (
+    "insert into deliveries (id, project_id, endpoint_id, event_id, state, attempt, next_attempt_at, created_at)"
+    " select id, :delivery_project, endpoint, event, 'pending', 0, now(), now() from json_to_recordset("
+    "cast(:delivery_rows as json)) as delivery (id text, event text, endpoint text)"
+)
+
+
+def announce_progress(session: Session, project_id: str, job_id: str) -> bool:
     """Write `job.progress` where an endpoint asked for it by name and the last is ten seconds old. The caller holds the
-    job's row lock. None where there is nothing to tell, which costs one statement.
+    job's row lock. False where there is nothing to tell, which costs one statement.
     """
-    asked = exists().where(_listening(project_id), WebhookEndpointRow.events.contains([JOB_PROGRESS]))
+    asked = exists().where(listening_endpoints(project_id), WebhookEndpointRow.events.contains([JOB_PROGRESS]))
     recent = exists().where(
         EventRow.job_id == job_id,
         EventRow.type == JOB_PROGRESS,
         EventRow.created_at > func.now() - func.make_interval(0, 0, 0, 0, 0, 0, PROGRESS_SECONDS),
     )
     if not session.scalar(select(and_(asked, ~recent))):
-        return None
-    return announce(session, session.get_one(JobRow, job_id, populate_existing=True), JOB_PROGRESS)
+        return False
+    announce(session, session.get_one(JobRow, job_id, populate_existing=True), JOB_PROGRESS)
+    session.flush()
+    return True
 
 
 def announce_batch(
@@ -114,7 +141,7 @@ def announce_about(
     if len(body.encode()) >= MAX_BODY_BYTES:
         raise ValueError(f"the body of {type} is too long to be sent")
     event = _event(project_id, None, type, sequence, body, moment, subject_id)
-    _send(session, [event], [callback_endpoint_id], _listening_endpoints(session, project_id))
+    _send(session, [event], [callback_endpoint_id], listening(session, project_id))
     return event
 
 
@@ -140,7 +167,7 @@ def announce_endpoint(session: Session, endpoint: WebhookEndpointRow, type: str,
     }
     body = _json({"type": type, "timestamp": _timestamp(moment), "data": data})
     event = _event(endpoint.project_id, None, type, endpoint.revision, body, moment, endpoint.id)
-    others = [(one, ["*"]) for one, _ in _listening_endpoints(session, endpoint.project_id) if one != endpoint.id]
+    others = [(one, ["*"]) for one, _ in listening(session, endpoint.project_id) if one != endpoint.id]
     _send(session, [event], [None], others)
     return event
 
@@ -233,7 +260,7 @@ def _short(error: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {"code": error["code"], "message": str(error["message"])[:_MAX_ERROR_CHARACTERS]}
 
 
-def _json(value: dict[str, Any]) -> str:
+def _json(value: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -289,20 +316,3 @@ def _send(
     if deliveries:
         session.flush()  # the events before what refers to them
         session.add_all(deliveries)
-
-
-def _listening_endpoints(session: Session, project_id: str) -> list[tuple[str, list[str]]]:
-    rows = session.execute(
-        select(WebhookEndpointRow.id, WebhookEndpointRow.events)
-        .where(_listening(project_id))
-        .order_by(WebhookEndpointRow.id)
-    )
-    return [(identity, patterns) for identity, patterns in rows]
-
-
-def _listening(project_id: str) -> ColumnElement[bool]:
-    return and_(
-        WebhookEndpointRow.project_id == project_id,
-        WebhookEndpointRow.state.in_(["active", "pending"]),
-        WebhookEndpointRow.deleted_at.is_(None),
-    )
