@@ -71,4 +71,6 @@ def as_json(body: BaseModel) -> dict[str, Any]:
 
 
 def ok(body: BaseModel, headers: Mapping[str, str] | None = None, status: int = 200) -> Response:
-    return JSONResponse(as_json(body), status_code=status, headers=dict(headers or {}))
+    """The body is written once, from the model to bytes: nothing is checked again, and no JSON value is made twice."""
+    content = body.model_dump_json(by_alias=True)
+    return Response(content, status_code=status, headers=dict(headers or {}), media_type="application/json")

@@ -31,7 +31,7 @@ def _authenticated(
     presented = bearer.credentials if bearer else header
     if not presented:
         raise Unauthenticated("Send an API key: Authorization: Bearer sfk_live_…")
-    with services.database.transaction() as session:
+    with services.database.reading() as session:
         principal = api_keys.authenticate(session, services.pepper, presented, _address(request, services))
     rate_limits.count(request, services.limiter, services.settings, principal)
     return principal

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import Response
 from sqlalchemy.orm import Session
 
@@ -12,7 +13,15 @@ from api.answers import Answer, Once, ok
 from api.auth import Eraser
 from api.dependencies import JSON_ONLY, IdempotencyKey, ServicesDep
 from api.documented import IDEMPOTENT, WITH_BODY, WITH_KEY, problems
-from api.schemas.retention import ERASURE_EXAMPLES, CreateErasure, Erasure, ErasureCounts
+from api.pages import clamp_limit, link_header, page
+from api.schemas.retention import (
+    ERASURE_EXAMPLES,
+    CreateErasure,
+    Erasure,
+    ErasureCounts,
+    ErasurePage,
+    ErasureQuery,
+)
 from styleflow import audit
 from styleflow.jobs import erasures
 from styleflow.retention_tables import ErasureRow
@@ -69,6 +78,30 @@ def _selector(body: CreateErasure) -> tuple[erasures.By, Any]:
 
 
 @router.get(
+    "",
+    operation_id="listErasures",
+    summary="List erasures, newest first",
+    response_model=ErasurePage,
+    responses=problems(*WITH_KEY, "cursor_mismatch"),
+)
+def list_erasures(
+    request: Request, query: Annotated[ErasureQuery, Query()], principal: Eraser, services: ServicesDep
+) -> Response:
+    """Those of jobs that were erased by `DELETE` among them, with their proofs."""
+    now = datetime.now(UTC).timestamp()
+    bound = {"list": "erasures", "of": principal.project_id, "state": query.state}
+    before = None if query.cursor is None else str(services.cursors.open(query.cursor, bound, now)[0])
+    limit = clamp_limit(query.limit)
+    with services.database.transaction() as session:
+        rows = erasures.list_erasures(session, principal.project_id, query.state, limit + 1, before)
+        waiting = erasures.objects_waiting_of(session, [row.id for row in rows if row.finished_at is None])
+    cursor = services.cursors.seal([rows[limit - 1].id], bound, now) if len(rows) > limit else None
+    shown = [_shape(row, waiting.get(row.id, 0)) for row in rows[:limit]]
+    body = ErasurePage.model_construct(**page(shown, cursor))
+    return ok(body, link_header("/v1/erasures", request.query_params.multi_items(), cursor))
+
+
+@router.get(
     "/{erasure_id}",
     operation_id="getErasure",
     summary="Follow an erasure, and read its proof",
@@ -83,7 +116,10 @@ def get_erasure(erasure_id: str, principal: Eraser, services: ServicesDep) -> Re
 
 
 def erasure(session: Session, row: ErasureRow) -> Erasure:
-    waiting = 0 if row.finished_at is not None else erasures.objects_waiting(session, row.id)
+    return _shape(row, 0 if row.finished_at is not None else erasures.objects_waiting(session, row.id))
+
+
+def _shape(row: ErasureRow, objects_waiting: int) -> Erasure:
     return Erasure.model_validate(
         {
             "id": row.id,
@@ -96,7 +132,7 @@ def erasure(session: Session, row: ErasureRow) -> Erasure:
                 waiting=row.waiting,
                 unknown=row.unknown,
                 uploads=row.uploads,
-                objects_waiting=waiting,
+                objects_waiting=objects_waiting,
             ),
             "requested_by": row.requested_by,
             "created_at": row.created_at,

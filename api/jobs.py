@@ -112,7 +112,7 @@ async def settled_job(request: Request, services: Services, project_id: str, job
 
 
 def _read(services: Services, project_id: str, job_id: str) -> JobRow:
-    with services.database.transaction() as session:
+    with services.database.reading() as session:
         return queries.get_job(session, project_id, job_id)
 
 
@@ -135,7 +135,7 @@ def list_jobs(
         created, last = services.cursors.open(filters.cursor, query, now)
         after = (datetime.fromisoformat(created), str(last))
     limit = clamp_limit(filters.limit)
-    with services.database.transaction() as session:
+    with services.database.reading() as session:
         rows = queries.list_jobs(
             session, principal.project_id, _wanted(filters), limit + 1, after, oldest_first=filters.sort == "created_at"
         )

@@ -16,6 +16,7 @@ from api.auth import JobsReader, ModelsAdmin
 from api.dependencies import JSON_ONLY, IdempotencyKey, Services, ServicesDep, header_error
 from api.documented import IDEMPOTENT, WITH_BODY, WITH_KEY, problems
 from api.pages import clamp_limit, link_header, page
+from api.relabelings import shape
 from api.schemas.policies import (
     PREVIEW_EXAMPLES,
     PUT_EXAMPLES,
@@ -38,7 +39,7 @@ from styleflow.batches.queries import get_batch
 from styleflow.errors import InvalidRequest
 from styleflow.policies import queries, relabeling
 from styleflow.policies.relabeling import Scope
-from styleflow.policy_tables import PolicyRow, RelabelingRow
+from styleflow.policy_tables import PolicyRow
 from styleflow.report import Thresholds
 
 router = APIRouter(prefix="/v1", tags=["policies"], dependencies=[JSON_ONLY])
@@ -220,21 +221,7 @@ def _ordered(session: Session, principal: ModelsAdmin, name: str, body: Relabeli
     row = relabeling.order(session, principal.project_id, name, _scope(session, principal, body))
     cited = f"{row.policy}@{row.revision}"
     audit.record(session, principal.project_id, principal.id, "policy.relabel", cited, {"relabeling": row.id})
-    return Answer(202, as_json(_relabeling(row)), {"Location": f"/v1/relabelings/{row.id}"})
-
-
-@router.get(
-    "/relabelings/{relabeling_id}",
-    operation_id="getRelabeling",
-    summary="Follow a relabelling",
-    response_model=Relabeling,
-    responses=problems(*WITH_KEY, "not_found"),
-)
-def get_relabeling(relabeling_id: str, principal: JobsReader, services: ServicesDep) -> Response:
-    """How many results were looked at, and how many words changed."""
-    with services.database.transaction() as session:
-        row = relabeling.get(session, principal.project_id, relabeling_id)
-    return ok(_relabeling(row))
+    return Answer(202, as_json(shape(row)), {"Location": f"/v1/relabelings/{row.id}"})
 
 
 def _scope(session: Session, principal: JobsReader, body: RelabelingScope) -> Scope:
@@ -269,19 +256,4 @@ def _shape(row: PolicyRow) -> Policy:
         thresholds={"weak": row.weak, "suspicious": row.suspicious, "strong": row.strong},
         description=row.description,
         created_at=row.created_at,
-    )
-
-
-def _relabeling(row: RelabelingRow) -> Relabeling:
-    return Relabeling(
-        id=row.id,
-        policy=f"{row.policy}@{row.revision}",
-        state="running" if row.finished_at is None else "succeeded",
-        batch_id=row.batch_id,
-        created_after=row.created_after,
-        created_before=row.created_before,
-        looked_at=row.looked_at,
-        changed=row.changed,
-        created_at=row.created_at,
-        finished_at=row.finished_at,
     )

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Header
+from fastapi import APIRouter, Body, Header, Query, Request
 from fastapi.responses import Response
 
 from api.answers import ok
 from api.auth import Eraser, JobsReader
 from api.dependencies import JSON_ONLY, ServicesDep
 from api.documented import WITH_BODY, WITH_KEY, problems
+from api.pages import clamp_limit, link_header, page
 from api.retention_terms import asked, house
 from api.schemas.retention import (
     HOLD_EXAMPLES,
     RETENTION_EXAMPLES,
     Effective,
     LegalHold,
+    LegalHoldPage,
+    LegalHoldQuery,
     Periods,
     PlaceHold,
     ProjectRetention,
@@ -155,6 +159,28 @@ def release_job(job_id: str, principal: Eraser, services: ServicesDep) -> Respon
         shown = _hold(holds.release(session, principal.project_id, job_id, principal.id))
         audit.record(session, principal.project_id, principal.id, "job.released", job_id)
     return ok(shown)
+
+
+@router.get(
+    "/v1/legal-holds",
+    operation_id="listLegalHolds",
+    summary="List legal holds, those placed last first",
+    response_model=LegalHoldPage,
+    responses=problems(*WITH_KEY, "cursor_mismatch"),
+)
+def list_legal_holds(
+    request: Request, query: Annotated[LegalHoldQuery, Query()], principal: Eraser, services: ServicesDep
+) -> Response:
+    """The released ones among them, unless `standing` says otherwise, as long as proofs are kept."""
+    now = datetime.now(UTC).timestamp()
+    bound = {"list": "legal-holds", "of": principal.project_id, "standing": query.standing}
+    before = None if query.cursor is None else int(services.cursors.open(query.cursor, bound, now)[0])
+    limit = clamp_limit(query.limit)
+    with services.database.reading() as session:
+        rows = holds.list_holds(session, principal.project_id, query.standing, limit + 1, before)
+    cursor = services.cursors.seal([rows[limit - 1].id], bound, now) if len(rows) > limit else None
+    body = LegalHoldPage.model_construct(**page([_hold(row) for row in rows[:limit]], cursor))
+    return ok(body, link_header("/v1/legal-holds", request.query_params.multi_items(), cursor))
 
 
 def _hold(row: LegalHoldRow) -> LegalHold:

@@ -10,6 +10,7 @@ from typing import Any
 from api.schemas import evidence, uploads, webhooks
 from api.schemas import jobs as job_bodies
 from api.upload_rows import part_plan
+from styleflow.jobs.shown import ShownJob
 from styleflow.jobs.state import TERMINAL, JobState
 from styleflow.storage.bucket import PresignedPut
 from styleflow.tables import AttemptRow, JobRow, UploadRow
@@ -21,7 +22,7 @@ _SOURCE_MEMBERS = frozenset(job_bodies.JobSource.model_fields)
 _PROGRESS_OF_STATE = {JobState.QUEUED: ("queued", 0.0), JobState.SUCCEEDED: ("done", 1.0)}
 
 
-def job(row: JobRow) -> job_bodies.Job:
+def job(row: JobRow | ShownJob) -> job_bodies.Job:
     """Own columns only: nothing is looked up."""
     own = f"/v1/jobs/{row.id}"
     source = {name: value for name, value in row.source.items() if name in _SOURCE_MEMBERS}
@@ -67,7 +68,7 @@ def job(row: JobRow) -> job_bodies.Job:
     )
 
 
-def job_retention(row: JobRow) -> dict[str, Any] | None:
+def job_retention(row: JobRow | ShownJob) -> dict[str, Any] | None:
     """What was agreed, when each class goes, and which have gone. None before it is known."""
     if row.retention is None:
         return None
@@ -80,7 +81,7 @@ def job_retention(row: JobRow) -> dict[str, Any] | None:
     return {**row.retention, "expires_at": until, "held_at": row.held_at, "all_but_the_answer_until": row.zero_at}
 
 
-def progress(row: JobRow) -> dict[str, Any]:
+def progress(row: JobRow | ShownJob) -> dict[str, Any]:
     """What the worker last said, or what the state alone says."""
     state = JobState(row.state)
     phase, fraction = _PROGRESS_OF_STATE.get(state, (str(state), 0.0))

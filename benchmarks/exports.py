@@ -131,7 +131,7 @@ def filters() -> dict[str, JobFilters]:
         "created_after": JobFilters(created_after=middle),
         "created_before": JobFilters(created_before=middle),
         "verdict=strong, tag (rare)": JobFilters(verdict="strong", tag=("queue", "rare")),
-        "lane=realtime (none; no index)": JobFilters(lane="realtime"),
+        "lane=realtime (none)": JobFilters(lane="realtime"),
     }
 
 

@@ -17,16 +17,16 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from sqlalchemy import func, select, text, update
+from sqlalchemy import bindparam, case, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from styleflow.database import transaction_time
 from styleflow.errors import (
     ConfigurationError,
     ForbiddenScope,
@@ -57,6 +57,8 @@ SCOPES = frozenset(
 MODES = ("live", "test")
 """What a key says of itself, for scanners and for people. Both may do what their scopes say."""
 MINIMUM_SECRET_KEY_CHARACTERS = 16
+SEEN = timedelta(minutes=1)
+"""So old `last_used_at` may be: enough to see which keys are in use."""
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _KEY_ID_CHARACTERS, _SECRET_CHARACTERS, _CHECKSUM_CHARACTERS = 12, 43, 6
 _FORM = re.compile(
@@ -151,19 +153,15 @@ def authenticate(session: Session, pepper: str, presented: str, address: Address
     match = _FORM.fullmatch(presented)
     if match is None or not hmac.compare_digest(presented, _written(match["mode"], match["key_id"], match["secret"])):
         raise Unauthenticated
-    row = session.scalars(
-        select(ApiKeyRow).where(
-            ApiKeyRow.key_id == match["key_id"],
-            ApiKeyRow.revoked_at.is_(None),
-            (ApiKeyRow.expires_at.is_(None)) | (ApiKeyRow.expires_at > func.now()),
-        )
-    ).one_or_none()
+    row = session.execute(_FOUND, {"key_id": match["key_id"]}).one_or_none()
     # An unknown id costs the same comparisons, so that the time of the answer does not tell ids apart.
     given, known = _hash(pepper, match["secret"]), row.secret_hash if row is not None else bytes(32)
-    fits = hmac.compare_digest(known, given) | hmac.compare_digest(_overlapping(session, row), given)
+    before = row.overlapping if row is not None and row.overlapping is not None else bytes(32)
+    fits = hmac.compare_digest(known, given) | hmac.compare_digest(before, given)
     if not fits or row is None or row.mode != match["mode"] or not allowed_from(row.cidrs, address):
         raise Unauthenticated
-    session.execute(_USED, {"id": row.id})
+    if row.unseen:
+        session.execute(_USED, {"id": row.id, "seen": SEEN})
     return Principal(row.project_id, row.key_id, frozenset(row.scopes), row.id)
 
 
@@ -241,11 +239,23 @@ def revoke(session: Session, project_id: str, row_id: str) -> ApiKeyRow:
     return row
 
 
-# Once a minute is enough to see which keys are in use; a request never waits for another one's lock on the row.
+# Asked by every request, and so of the columns that matter alone, put together once.
+_FOUND = select(
+    *(ApiKeyRow.id, ApiKeyRow.project_id, ApiKeyRow.key_id, ApiKeyRow.mode, ApiKeyRow.secret_hash),
+    *(ApiKeyRow.scopes, ApiKeyRow.cidrs),
+    or_(ApiKeyRow.last_used_at.is_(None), ApiKeyRow.last_used_at < func.now() - SEEN).label("unseen"),
+    # The secret before the last rotation, while it is good.
+    case((ApiKeyRow.previous_expires_at > func.now(), ApiKeyRow.previous_secret_hash)).label("overlapping"),
+).where(
+    ApiKeyRow.key_id == bindparam("key_id"),
+    ApiKeyRow.revoked_at.is_(None),
+    or_(ApiKeyRow.expires_at.is_(None), ApiKeyRow.expires_at > func.now()),
+)
+# A request never waits for another one's lock on the row.
 _USED = text("""
     update api_keys set last_used_at = now() where id in (
         select id from api_keys
-        where id = :id and (last_used_at is null or last_used_at < now() - interval '1 minute')
+        where id = :id and (last_used_at is null or last_used_at < now() - cast(:seen as interval))
         for update skip locked
     )
 """)
@@ -253,13 +263,6 @@ _USED = text("""
 
 def _days_from_now(session: Session, days: float) -> Any:
     return session.execute(select(func.now() + func.make_interval(0, 0, 0, 0, 0, 0, days * 86400.0))).scalar_one()
-
-
-def _overlapping(session: Session, row: ApiKeyRow | None) -> bytes:
-    """The hash of the secret before the last rotation while it is good, else one that fits nothing."""
-    if row is None or row.previous_secret_hash is None or row.previous_expires_at is None:
-        return bytes(32)
-    return row.previous_secret_hash if row.previous_expires_at > transaction_time(session) else bytes(32)
 
 
 def _new_secret() -> str:
@@ -285,6 +288,7 @@ def _hash(pepper: str, secret: str) -> bytes:
     return hmac.digest(_derived(pepper, "api keys"), secret.encode(), "sha256")
 
 
+@lru_cache(maxsize=16)
 def _derived(secret_key: str, purpose: str) -> bytes:
     """32 bytes for one purpose. Raises ConfigurationError when there is too little to derive them from."""
     if len(secret_key) < MINIMUM_SECRET_KEY_CHARACTERS:

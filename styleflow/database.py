@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
+from pydantic_core import from_json
 from sqlalchemy import Engine, create_engine, func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
@@ -41,14 +42,25 @@ class Database:
             max_overflow=0,
             pool_pre_ping=True,
             pool_timeout=10,
+            # A page of jobs holds some hundred small JSON values, and reading them was most of what a page cost.
+            json_deserializer=from_json,
             connect_args={**_CONNECTION, "application_name": application},
         )
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._readers = sessionmaker(single, expire_on_commit=False, autoflush=False)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """A session that commits when the block ends and rolls back when it raises."""
         with self._sessions.begin() as session:
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session each statement of which is a transaction of its own: for a look that needs one statement, and pays
+        no BEGIN and no COMMIT for it. What is read by two is not from one snapshot."""
+        with self._readers() as session:
             yield session
 
     def listener(self) -> psycopg.Connection[tuple[object, ...]]:

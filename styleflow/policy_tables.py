@@ -50,5 +50,6 @@ class RelabelingRow(Table):
 
     __table_args__ = (
         Index("ix_relabelings_open", "created_at", postgresql_where=text("finished_at is null")),
+        Index("ix_relabelings_finished", "finished_at", postgresql_where=text("finished_at is not null")),
         Index("ix_relabelings_listing", "project_id", text("created_at desc"), text("id desc")),
     )

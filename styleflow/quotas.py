@@ -214,10 +214,10 @@ def _accepted(session: Session, project_id: str, model: str, jobs: int) -> dict[
 def _count(session: Session, deltas: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """Write the deltas of one project and look up its own quotas, in one statement."""
     own = _own_quotas(deltas[0]["project_id"]).scalar_subquery()
+    # SQLAlchemy keeps the compiled form of an insert of one row, and compiles one of several rows anew each time.
+    values = dict(deltas[0]) if len(deltas) == 1 else [dict(delta) for delta in deltas]
     found: Mapping[str, Any] | None = (
-        session.execute(insert(UsageDeltaRow).values([dict(delta) for delta in deltas]).returning(own))
-        .scalars()
-        .first()
+        session.execute(insert(UsageDeltaRow).values(values).returning(own)).scalars().first()
     )
     return found
 

@@ -64,6 +64,7 @@ class ErasureRow(Table):
 
     __table_args__ = (
         Index("ix_erasures_open", text("lease_expires_at nulls first"), postgresql_where=text("finished_at is null")),
+        Index("ix_erasures_listing", "project_id", text("id desc")),
         Index("ix_erasures_finished", "finished_at", postgresql_where=text("finished_at is not null")),
     )
 
@@ -124,5 +125,6 @@ class LegalHoldRow(Table):
 
     __table_args__ = (
         Index("uq_legal_holds_standing", "job_id", unique=True, postgresql_where=text("released_at is null")),
+        Index("ix_legal_holds_listing", "project_id", text("id desc")),
         Index("ix_legal_holds_released", "released_at", postgresql_where=text("released_at is not null")),
     )

@@ -205,6 +205,7 @@ class JobRow(Table):
         Index(
             "ix_jobs_client_ref_id", "project_id", "client_ref", "id", postgresql_where=text("client_ref is not null")
         ),
+        Index("ix_jobs_lane", "project_id", "lane", text("created_at desc"), text("id desc")),
         Index(
             "ix_jobs_queued",
             "project_id",

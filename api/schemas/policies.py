@@ -59,7 +59,7 @@ class PolicyPage(ResponseBody):
 
 
 class RevisionQuery(RequestBody):
-    """The query of a policy's revisions."""
+    """The query of a policy's revisions, and of the relabellings."""
 
     limit: Annotated[int, Field(ge=1, description="At most 200; more is taken as 200.")] = 50
     cursor: Annotated[Text, StringConstraints(max_length=1024)] | None = None
@@ -101,6 +101,14 @@ class Relabeling(ResponseBody):
     changed: Annotated[int, Field(description="Results whose word is another one now.")]
     created_at: Timestamp
     finished_at: Timestamp | None
+
+
+class RelabelingPage(ResponseBody):
+    """Newest first."""
+
+    data: list[Relabeling]
+    next_cursor: str | None
+    has_more: bool
 
 
 _VALUES = {"weak": 0.55, "suspicious": 0.8, "strong": 0.95}

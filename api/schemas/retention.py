@@ -11,6 +11,7 @@ from styleflow.jobs.keeping import Mode
 
 MAX_ERASED_AT_ONCE = 1000
 
+ErasureState = Literal["pending", "running", "completed"]
 Hours = Annotated[float, Field(ge=0, le=1e6, strict=True)]
 Days = Annotated[float, Field(ge=0, le=1e5, strict=True)]
 
@@ -130,7 +131,7 @@ class Erasure(ResponseBody):
 
     id: str
     object: Literal["erasure"] = "erasure"
-    state: Literal["pending", "running", "completed"]
+    state: ErasureState
     selector: Annotated[
         dict[str, Any],
         Field(description='`type` and `value`; once completed, the SHA-256 of `{"value": …}` in the value\'s place.'),
@@ -149,6 +150,27 @@ class Erasure(ResponseBody):
     ]
 
 
+class PageQuery(RequestBody):
+    """Which page of a list."""
+
+    limit: Annotated[int, Field(ge=1, description="At most 200; more is taken as 200.")] = 50
+    cursor: Annotated[Text, StringConstraints(max_length=1024)] | None = None
+
+
+class ErasureQuery(PageQuery):
+    """The query of the erasures."""
+
+    state: ErasureState | None = None
+
+
+class ErasurePage(ResponseBody):
+    """Newest first."""
+
+    data: list[Erasure]
+    next_cursor: str | None
+    has_more: bool
+
+
 class PlaceHold(RequestBody):
     """Why nothing of the job may be erased."""
 
@@ -165,6 +187,22 @@ class LegalHold(ResponseBody):
     placed_at: Timestamp
     released_by: str | None
     released_at: Timestamp | None
+
+
+class LegalHoldQuery(PageQuery):
+    """The query of the legal holds."""
+
+    standing: Annotated[
+        bool | None, Field(description="`true`: those that were not released; `false`: those that were.")
+    ] = None
+
+
+class LegalHoldPage(ResponseBody):
+    """Those placed last first."""
+
+    data: list[LegalHold]
+    next_cursor: str | None
+    has_more: bool
 
 
 RETENTION_EXAMPLES: dict[str, Any] = {

@@ -27,6 +27,7 @@ class Installation:
     redis_url: str
     bucket: LocalBucket
     project_id: str
+    secret_key: str
 
 
 @contextmanager
@@ -47,10 +48,11 @@ def installed() -> Iterator[Installation]:
         stopping.callback(database.close)
         with database.transaction() as session:
             project = api_keys.ensure_project(session, "benchmark")
-            _, key = api_keys.create(session, stack.environment["STYLEFLOW_SECRET_KEY"], project.id, "b", SCOPES)
+            secret = stack.environment["STYLEFLOW_SECRET_KEY"]
+            _, key = api_keys.create(session, secret, project.id, "b", SCOPES)
         url = _serve(stack)
         bucket = LocalBucket(home / "bucket")
-        yield Installation(Server(url, key), database, redis.url, bucket, project.id)
+        yield Installation(Server(url, key), database, redis.url, bucket, project.id, secret)
 
 
 def _serve(stack: Stack) -> str:

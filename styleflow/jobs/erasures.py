@@ -111,6 +111,25 @@ def get_erasure(session: Session, project_id: str, erasure_id: str) -> ErasureRo
     return row
 
 
+def list_erasures(
+    session: Session, project_id: str, state: str | None, limit: int, before: str | None = None
+) -> Sequence[ErasureRow]:
+    """Newest first, the completed ones among them; behind the one with the id `before`."""
+    wanted = select(ErasureRow).where(ErasureRow.project_id == project_id)
+    if state is not None:
+        wanted = wanted.where(ErasureRow.state == state)
+    if before is not None:
+        wanted = wanted.where(ErasureRow.id < before)
+    return session.scalars(wanted.order_by(ErasureRow.id.desc()).limit(limit)).all()
+
+
+def objects_waiting_of(session: Session, erasure_ids: Sequence[str]) -> dict[str, int]:
+    """`objects_waiting` of several; those for which none waits are left out."""
+    waiting = select(ObjectErasureRow.erasure_id, func.count()).where(ObjectErasureRow.erasure_id.in_(erasure_ids))
+    rows = session.execute(waiting.group_by(ObjectErasureRow.erasure_id))
+    return {str(erasure_id): count for erasure_id, count in rows}
+
+
 def objects_waiting(session: Session, erasure_id: str) -> int:
     """How many objects, or prefixes, the store has yet to let go of."""
     waiting = select(func.count()).where(ObjectErasureRow.erasure_id == erasure_id)

@@ -5,6 +5,7 @@ Whoever holds and whoever erases lock the job's row first, so that of the two ex
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import func, select
@@ -55,6 +56,20 @@ def release(session: Session, project_id: str, job_id: str, released_by: str) ->
         let_go(session, job, moment)
     session.flush()
     return hold
+
+
+def list_holds(
+    session: Session, project_id: str, standing: bool | None, limit: int, before: int | None = None
+) -> Sequence[LegalHoldRow]:
+    """Those placed last first, behind the one with the id `before`. `standing`: only those that were not released, or
+    only those that were."""
+    wanted = select(LegalHoldRow).where(LegalHoldRow.project_id == project_id)
+    if standing is not None:
+        released = LegalHoldRow.released_at
+        wanted = wanted.where(released.is_(None) if standing else released.is_not(None))
+    if before is not None:
+        wanted = wanted.where(LegalHoldRow.id < before)
+    return session.scalars(wanted.order_by(LegalHoldRow.id.desc()).limit(limit)).all()
 
 
 def _standing(session: Session, job_id: str) -> LegalHoldRow | None:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, bindparam, func, literal_column, or_, select, tuple_
 from sqlalchemy.orm import Session
 
+from styleflow.jobs.shown import COLUMNS, ShownJob
 from styleflow.jobs.state import JobEvent, JobState, Lane, at_claim
 from styleflow.jobs.tombstones import gone
 from styleflow.jobs.transitions import clock, drop, lock, locking, lose, standing, start
@@ -17,6 +18,7 @@ from styleflow.tables import AttemptRow, JobRow
 
 MAX_DROPPED_PER_CLAIM = 100
 """How many late or canceled jobs one claim clears out of its way, so that its transaction stays short."""
+_LISTED = select(*COLUMNS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,15 +102,15 @@ def list_jobs(
     after: tuple[datetime, str] | None = None,
     *,
     oldest_first: bool = False,
-) -> list[JobRow]:
+) -> list[ShownJob]:
     """Newest first, unless told otherwise. `after` is (created_at, id) of the last job of the previous page; erased
     jobs are left out."""
-    wanted = select(JobRow).where(JobRow.project_id == project_id, JobRow.erased_at.is_(None), *_conditions(filters))
+    wanted = _LISTED.where(JobRow.project_id == project_id, JobRow.erased_at.is_(None), *_conditions(filters))
     place = tuple_(JobRow.created_at, JobRow.id)
     if after is not None:
         wanted = wanted.where(place > tuple_(*after) if oldest_first else place < tuple_(*after))
     order = (JobRow.created_at, JobRow.id) if oldest_first else (JobRow.created_at.desc(), JobRow.id.desc())
-    return list(session.scalars(wanted.order_by(*order).limit(limit)))
+    return [ShownJob._make(row) for row in session.execute(wanted.order_by(*order).limit(limit))]
 
 
 def list_attempts(session: Session, job_id: str) -> list[AttemptRow]:

@@ -25,6 +25,7 @@ from styleflow.jobs.object_erasures import enqueue
 from styleflow.jobs.source_copies import ERASED, erase_stale, upload_of_job
 from styleflow.jobs.tombstones import Why
 from styleflow.jobs.transitions import clock
+from styleflow.policy_tables import RelabelingRow
 from styleflow.retention_tables import ErasureRow, LegalHoldRow, TombstoneRow
 from styleflow.storage.keys import crops_prefix
 from styleflow.tables import JobRow, ResultRow, TrackRow, UploadRow
@@ -44,7 +45,7 @@ class Keep:
     default: Retention
     events_days: float
     audit_days: float
-    """For tombstones, proofs of erasures, and legal holds that were released."""
+    """For tombstones, proofs of erasures, legal holds that were released, and relabellings that are done."""
 
 
 Sweep = Callable[[Session, Keep, int], int]
@@ -263,7 +264,7 @@ def _answers(session: Session, keep: Keep, limit: int) -> int:
 
 
 def _proofs(session: Session, keep: Keep, limit: int) -> int:
-    """Tombstones, completed erasures and released holds, when their time as proof is over."""
+    """Tombstones, completed erasures, released holds and finished relabellings, when their time as proof is over."""
     before = _ago(days=keep.audit_days)
     return sum(
         _deleted(
@@ -274,6 +275,7 @@ def _proofs(session: Session, keep: Keep, limit: int) -> int:
             (TombstoneRow, TombstoneRow.job_id, TombstoneRow.erased_at),
             (ErasureRow, ErasureRow.id, ErasureRow.finished_at),
             (LegalHoldRow, LegalHoldRow.id, LegalHoldRow.released_at),
+            (RelabelingRow, RelabelingRow.id, RelabelingRow.finished_at),
         )
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -72,6 +72,17 @@ def get(session: Session, project_id: str, relabeling_id: str) -> RelabelingRow:
     if row is None or row.project_id != project_id:
         raise NotFound
     return row
+
+
+def list_relabelings(
+    session: Session, project_id: str, limit: int, after: tuple[datetime, str] | None = None
+) -> Sequence[RelabelingRow]:
+    """Newest first. `after` is (created_at, id) of the last of the previous page."""
+    wanted = select(RelabelingRow).where(RelabelingRow.project_id == project_id)
+    if after is not None:
+        wanted = wanted.where(tuple_(RelabelingRow.created_at, RelabelingRow.id) < tuple_(*after))
+    order = RelabelingRow.created_at.desc(), RelabelingRow.id.desc()
+    return session.scalars(wanted.order_by(*order).limit(limit)).all()
 
 
 def relabel_once(database: Database) -> int:

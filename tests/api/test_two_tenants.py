@@ -129,11 +129,15 @@ def test_no_list_shows_anything_of_another_tenant(owner: Tenant, stranger: Tenan
     mine = stranger.client.get("/v1/api-keys").json()["data"]
     assert len(mine) == 1
     places = ["jobs", "batches", "webhook-endpoints", "events", "audit-events", "api-keys", "exports", "policies"]
+    places += ["erasures", "legal-holds", "relabelings"]
     places += [f"jobs?batch_id={ids['batch_id']}", "jobs?client_ref=of-a", f"audit-events?target={ids['api_key_id']}"]
     for place in places:
         text = stranger.client.get(f"/v1/{place}").text
         assert owner.project_id not in text
         assert [identity for identity in ids.values() if identity in text] == [], place
+    held = owner.post_job(client_ref="of-a")["id"]
+    owner.client.post(f"/v1/jobs/{held}:hold", json={"reason": "case 4711"})
+    assert stranger.client.get("/v1/legal-holds").json()["data"] == []
     usage = stranger.client.get("/v1/usage?group_by=none").json()["data"]
     assert sum(row["jobs_accepted"] + row["upload_bytes"] for row in usage) == 0
 
@@ -173,9 +177,11 @@ def test_a_body_cannot_name_what_is_another_tenants(owner: Tenant, stranger: Ten
 
 def test_a_cursor_of_another_tenant_is_refused(owner: Tenant, stranger: Tenant) -> None:
     for _ in range(2):
-        owner.post_job()
-        MAKERS["api_key_id"](owner)
-    for place in ("jobs", "api-keys", "audit-events"):
+        owner.client.post(f"/v1/jobs/{owner.post_job()['id']}:hold", json={"reason": "case 4711"})
+        for kind in ("api_key_id", "relabeling_id"):
+            MAKERS[kind](owner)
+        owner.client.post("/v1/erasures", json={"client_ref": "nobody"})
+    for place in ("jobs", "api-keys", "audit-events", "erasures", "legal-holds", "relabelings"):
         cursor = owner.client.get(f"/v1/{place}?limit=1").json()["next_cursor"]
         if cursor is not None:
             assert stranger.client.get(f"/v1/{place}", params={"limit": 1, "cursor": cursor}).status_code == 400

@@ -12,6 +12,7 @@ from styleflow.jobs import holds, intake, progress, queries
 from styleflow.jobs.idempotency import remember
 from styleflow.jobs.keeping import KeptClass, Mode, Retention
 from styleflow.jobs.tombstones import class_ended
+from styleflow.policy_tables import RelabelingRow
 from styleflow.storage.keys import crops_prefix, report_key
 from styleflow.tables import JobRow, ResultRow, TrackRow, UploadRow
 from styleflow.webhook_tables import DeliveryRow, EventRow
@@ -163,6 +164,20 @@ def test_a_finished_job_goes_with_everything_at_its_own_expiry_and_is_remembered
 
     desk.sql("update tombstones set erased_at = now() - interval '731 days'")
     assert desk.sweep() == {"proofs": 1}
+
+
+def test_a_relabelling_that_is_done_goes_with_the_proofs_and_one_under_way_stays(desk: Desk) -> None:
+    for identity, finished in (("rlb_old", "731"), ("rlb_young", "729"), ("rlb_open", "null")):
+        desk.sql(
+            "insert into relabelings (id, project_id, policy, revision, created_at, finished_at)"
+            f" values ('{identity}', '{PROJECT}', 'strict', 1, now() - interval '800 days',"
+            f" now() - {finished} * interval '1 day')"
+        )
+
+    assert desk.sweep() == {"proofs": 1}
+
+    with desk.database.transaction() as session:
+        assert set(session.scalars(select(RelabelingRow.id))) == {"rlb_young", "rlb_open"}
 
 
 def test_jobs_of_an_earlier_version_get_the_defaults_and_keep_the_day_that_was_theirs(desk: Desk) -> None:
