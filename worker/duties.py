@@ -25,7 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from styleflow import audit, usage
-from styleflow.api_keys import SecretBox
+from styleflow.api_keys import SecretBox, derived_key
 from styleflow.batches.expansion import Expander
 from styleflow.batches.feeding import Feeder
 from styleflow.batches.tending import tend_once
@@ -204,8 +204,11 @@ def expand(settings: Settings, database: Database, stopping: threading.Event) ->
 
 def erase(settings: Settings, database: Database, stopping: threading.Event) -> None:
     """Carry out orders to erase; each is leased, and waits for the object store without a thread."""
-    del settings
-    runner = ErasureRunner(database=database, owner=f"{socket.gethostname()}/{os.getpid()}")
+    runner = ErasureRunner(
+        database=database,
+        owner=f"{socket.gethostname()}/{os.getpid()}",
+        selector_key=derived_key(settings.secret_key.get_secret_value(), "erasure selectors"),
+    )
     _repeat(Duty("erasures", 1.0, runner.run_once), stopping)
 
 

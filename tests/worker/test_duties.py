@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import func
 
 from styleflow.api_keys import SecretBox, ensure_project
@@ -98,7 +99,9 @@ def test_an_erasure_is_carried_out_and_its_objects_are_erased_by_the_light_worke
     database: Database, tmp_path: Path
 ) -> None:
     desk = Desk(database)
-    settings = Settings(database_url=database.url, bucket_url=f"file://{tmp_path / 'bucket'}")
+    settings = Settings(
+        database_url=database.url, bucket_url=f"file://{tmp_path / 'bucket'}", secret_key=SecretStr("a key of sixteen")
+    )
     identity = desk.succeeded()
     bucket = LocalBucket(tmp_path / "bucket")
     bucket.put(report_key(identity, 1), b"{}", "application/json")
