@@ -21,8 +21,8 @@ from styleflow.storage.local import LocalBucket
 
 selection.JOBS_AT_ONCE = 5
 bucket = LocalBucket(Path(sys.argv[2]))
-Exporter(database=Database(sys.argv[1]), bucket=bucket, bucket_named=lambda name: bucket, owner="child", file_rows=5,
-         turn_seconds=600).export_once()
+Exporter(database=Database(sys.argv[1]), bucket=bucket, bucket_named=lambda project, name: bucket, owner="child",
+         file_rows=5, turn_seconds=600).export_once()
 """
 
 
