@@ -48,7 +48,7 @@ def create_erasure(
     key: IdempotencyKey,
 ) -> Response:
     """The jobs that there are at this moment. Those that are queued or running are canceled first; those under legal
-    hold are counted and stay. Items of batches that are no jobs yet are not looked at: cancel their batch.
+    hold are counted and stay. Items of batches that wait to become jobs are not looked at: cancel their batch first.
     """
     content = body.model_dump(mode="json", exclude_unset=True)
     once = Once(principal.project_id, "POST /v1/erasures", key, content, services.settings.idempotency_hours)
@@ -130,6 +130,8 @@ def _shape(row: ErasureRow, objects_waiting: int) -> Erasure:
                 erased=row.erased,
                 held=row.held,
                 waiting=row.waiting,
+                undecided=row.undecided,
+                items=row.items,
                 unknown=row.unknown,
                 uploads=row.uploads,
                 objects_waiting=objects_waiting,

@@ -11,6 +11,7 @@ from api.schemas.jobs import tag_of
 from styleflow.errors import InvalidRequest, SourceNotAllowed
 from styleflow.export_tables import ExportFileRow, ExportRow
 from styleflow.exports.columns import chosen
+from styleflow.exports.destinations import may_write
 from styleflow.exports.manifest import MANIFEST_NAME, file_name
 from styleflow.exports.queries import NewExport
 from styleflow.exports.state import ExportState
@@ -26,7 +27,7 @@ def order(services: Services, project_id: str, body: exports.CreateExport, reque
         fields=[column.name for column in chosen(body.rows, body.fields)],
         csv_safe=body.csv_safe,
         query=_query(body),
-        destination=None if body.destination is None else _destination(services, body.destination),
+        destination=None if body.destination is None else _destination(services, project_id, body.destination),
         request_id=request_id,
         keep_days=services.settings.exports_days,
     )
@@ -41,8 +42,9 @@ def _query(body: exports.CreateExport) -> dict[str, Any]:
     return query
 
 
-def _destination(services: Services, destination: exports.Destination) -> dict[str, Any]:
-    if destination.bucket not in services.settings.export_buckets or destination.bucket == services.bucket.name:
+def _destination(services: Services, project_id: str, destination: exports.Destination) -> dict[str, Any]:
+    allowed = may_write(services.settings.export_buckets, project_id, destination.bucket)
+    if not allowed or destination.bucket == services.bucket.name:
         raise SourceNotAllowed("Exports are not written into this bucket.")
     if destination.prefix:
         if not destination.prefix.endswith("/"):

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.homes import temporary_home
 from migrations.upgrade import upgrade
 from styleflow.batches import queries
 from styleflow.batches.expansion import Expander
@@ -52,14 +51,14 @@ WRITERS = {
 
 @contextmanager
 def installation() -> Iterator[tuple[Database, LocalBucket]]:
-    with tempfile.TemporaryDirectory(prefix="styleflow-benchmark-") as folder:
-        server = start_postgres(Path(folder), options={"max_connections": "20"})
+    with temporary_home() as folder:
+        server = start_postgres(folder, options={"max_connections": "20"})
         try:
             upgrade(server.url)
             database = Database(server.url)
             with database.transaction() as session:
                 session.add(ProjectRow(id=PROJECT, name="benchmark"))
-            yield database, LocalBucket(Path(folder) / "bucket")
+            yield database, LocalBucket(folder / "bucket")
             database.close()
         finally:
             server.stop()

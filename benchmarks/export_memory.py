@@ -8,18 +8,17 @@ Printed are the resident memory of its process before, its highest, read every 2
 from __future__ import annotations
 
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import httpx
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
+from benchmarks.homes import temporary_home
 from benchmarks.worker_memory import resident
 from migrations.upgrade import upgrade
 from styleflow import api_keys
@@ -53,8 +52,7 @@ _TRACKS = text(
 @contextmanager
 def installation() -> Iterator[tuple[httpx.Client, Database, int]]:
     """A client with a key, the database, and the process id of the API; a light worker runs beside it."""
-    with tempfile.TemporaryDirectory(prefix="styleflow-benchmark-") as folder, ExitStack() as stopping:
-        home = Path(folder)
+    with temporary_home() as home, ExitStack() as stopping:
         postgres = start_postgres(home, options={"max_connections": "60"})
         stopping.callback(postgres.stop)
         redis = start_redis(home)

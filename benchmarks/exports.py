@@ -12,7 +12,6 @@ import re
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import event, text
 
+from benchmarks.homes import temporary_home
 from benchmarks.settled_jobs import PROJECT, add_frames, settle_jobs
 from benchmarks.worker_memory import resident
 from migrations.upgrade import upgrade
@@ -55,12 +55,12 @@ console = Console(stderr=True)
 
 @contextmanager
 def installation() -> Iterator[tuple[Database, Path]]:
-    with tempfile.TemporaryDirectory(prefix="styleflow-benchmark-") as folder:
-        server = start_postgres(Path(folder), options={"max_connections": "20", "max_wal_size": "4GB"})
+    with temporary_home() as folder:
+        server = start_postgres(folder, options={"max_connections": "20", "max_wal_size": "4GB"})
         try:
             upgrade(server.url)
             database = Database(server.url)
-            yield database, Path(folder) / "bucket"
+            yield database, folder / "bucket"
             database.close()
         finally:
             server.stop()

@@ -13,7 +13,6 @@ import re
 import socket
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
+from benchmarks.homes import temporary_home
 from migrations.upgrade import upgrade
 from styleflow import api_keys
 from styleflow.database import Database
@@ -59,8 +59,7 @@ class Block:
 @contextmanager
 def installation() -> Iterator[tuple[str, int, Database, str]]:
     """A migrated PostgreSQL with default durability, a Redis and one API process: URL, pid, database, API key."""
-    with tempfile.TemporaryDirectory(prefix="styleflow-bench-") as folder, ExitStack() as stopping:
-        home = Path(folder)
+    with temporary_home() as home, ExitStack() as stopping:
         postgres = start_postgres(home)
         stopping.callback(postgres.stop)
         redis = start_redis(home)

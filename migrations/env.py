@@ -14,13 +14,15 @@ def run() -> None:
     """Each migration in a transaction; a table that is locked for longer fails instead of queueing the service up."""
     url = str(context.config.attributes["url"])
     engine = create_engine(url)
-    with engine.connect() as connection:
-        connection.execute(text(f"set lock_timeout = '{LOCK_TIMEOUT}'"))
-        connection.commit()
-        context.configure(connection=connection, target_metadata=Table.metadata, transaction_per_migration=True)
-        with context.begin_transaction():
-            context.run_migrations()
-    engine.dispose()
+    try:
+        with engine.connect() as connection:
+            connection.execute(text(f"set lock_timeout = '{LOCK_TIMEOUT}'"))
+            connection.commit()
+            context.configure(connection=connection, target_metadata=Table.metadata, transaction_per_migration=True)
+            with context.begin_transaction():
+                context.run_migrations()
+    finally:
+        engine.dispose()
 
 
 run()

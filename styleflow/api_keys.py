@@ -88,7 +88,7 @@ class SecretBox:
 
     def __init__(self, secret_key: str) -> None:
         """Raises ConfigurationError when the secret key is missing or short."""
-        self._fernet = Fernet(base64.urlsafe_b64encode(_derived(secret_key, "webhook secrets")))
+        self._fernet = Fernet(base64.urlsafe_b64encode(derived_key(secret_key, "webhook secrets")))
 
     def seal(self, plaintext: str) -> bytes:
         """An authenticated ciphertext; twice the same text gives different ones."""
@@ -285,11 +285,11 @@ def _base62(number: int, characters: int) -> str:
 
 
 def _hash(pepper: str, secret: str) -> bytes:
-    return hmac.digest(_derived(pepper, "api keys"), secret.encode(), "sha256")
+    return hmac.digest(derived_key(pepper, "api keys"), secret.encode(), "sha256")
 
 
 @lru_cache(maxsize=16)
-def _derived(secret_key: str, purpose: str) -> bytes:
+def derived_key(secret_key: str, purpose: str) -> bytes:
     """32 bytes for one purpose. Raises ConfigurationError when there is too little to derive them from."""
     if len(secret_key) < MINIMUM_SECRET_KEY_CHARACTERS:
         raise ConfigurationError(

@@ -89,6 +89,11 @@ class BatchItemRow(Table):
             text("(item #>> '{source,upload_id}')"),
             postgresql_where=text("state = 'listed' and item #>> '{source,upload_id}' is not null"),
         ),
+        Index(
+            "ix_batch_items_canceled",
+            text("(item ->> 'client_ref')"),
+            postgresql_where=text("state = 'canceled' and item ->> 'client_ref' is not null"),
+        ),
     )
 
 

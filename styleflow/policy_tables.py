@@ -44,7 +44,13 @@ class RelabelingRow(Table):
     """Results whose word is another one now."""
     last_created_at: Mapped[datetime | None]
     last_id: Mapped[str | None]
-    """How far it came: the job that was looked at last."""
+    """How far this pass came: the job that was looked at last."""
+    since: Mapped[datetime | None]
+    """This pass looks at jobs from then on; null in the first, which looks at all of them."""
+    next_since: Mapped[datetime | None]
+    """The oldest job that was under way when this pass began; null when there was none, and no other pass is needed."""
+    due_at: Mapped[datetime | None]
+    """Until then the order waits for jobs that are under way."""
     created_at: Mapped[datetime] = now()
     finished_at: Mapped[datetime | None]
 

@@ -38,7 +38,8 @@ class ErasureRow(Table):
     state: Mapped[str]
     """`pending`, `running` or `completed`."""
     selector: Mapped[dict[str, Any]]
-    """`type` and `value`; once it is completed the SHA-256 of the value in its place."""
+    """`type` and `value`; once it is completed `hmac_sha256` of the value in its place. Earlier versions left a plain
+    SHA-256 (`sha256`)."""
     created_before: Mapped[datetime]
     """Only jobs that were made until then."""
     requested_by: Mapped[str]
@@ -52,6 +53,11 @@ class ErasureRow(Table):
     """Jobs under legal hold, in this walk."""
     waiting: Mapped[int] = mapped_column(server_default=text("0"))
     """Jobs that were still running, in this walk."""
+    undecided: Mapped[int] = mapped_column(server_default=text("0"))
+    """Jobs under way when this walk began of which it shows at their end only whether they are meant; not counted to
+    the last where they are many."""
+    items: Mapped[int] = mapped_column(server_default=text("0"))
+    """Lines of canceled items that were blanked."""
     walked: Mapped[bool] = mapped_column(server_default=text("false"))
     """Nothing is left to erase but objects."""
     lease_owner: Mapped[str | None]
@@ -67,6 +73,15 @@ class ErasureRow(Table):
         Index("ix_erasures_listing", "project_id", text("id desc")),
         Index("ix_erasures_finished", "finished_at", postgresql_where=text("finished_at is not null")),
     )
+
+
+class KeptUploadRow(Table):
+    """An upload that an order would have erased, had nobody else needed it. Gone when the order's proof is written."""
+
+    __tablename__ = "erasure_kept_uploads"
+
+    erasure_id: Mapped[str] = mapped_column(ForeignKey("erasures.id", ondelete="CASCADE"), primary_key=True)
+    upload_id: Mapped[str] = mapped_column(primary_key=True)
 
 
 class TombstoneRow(Table):

@@ -28,6 +28,13 @@ ATTEMPTS_ENDED = Counter(
     registry=REGISTRY,
 )
 
+DUTIES_BROKEN = Counter(
+    "styleflow_duties_broken",
+    "Runs of a duty of this light worker that ended by an error which nobody thought of, by duty.",
+    ("duty",),
+    registry=REGISTRY,
+)
+
 FENCED_COMMITS = Counter(
     "styleflow_fenced_commits",
     "Writes of this worker that were refused because its lease had gone to another.",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,6 +21,8 @@ from migrations.upgrade import upgrade
 from styleflow.database import Database, psycopg_url
 from styleflow.embedded import Server, socket_folder, start_postgres, start_redis
 
+HOME_PREFIX = "styleflow-tests-"
+
 # Read when torch is first loaded: its idle threads sleep, instead of taking a core from the servers beside them.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # A busy machine is no fault of the code: no property is held to a time.
@@ -27,10 +32,23 @@ settings.load_profile("untimed")
 
 @pytest.fixture(scope="session")
 def services_home() -> Iterator[Path]:
-    home = Path(tempfile.mkdtemp(prefix="styleflow-tests-"))
-    yield home
+    """Gone afterwards. A run that is killed leaves its own, hundred megabytes of it, until the next run begins."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{HOME_PREFIX}*.lock"):
+        with suppress(OSError), lock.open("r+b") as left:
+            if time.time() - lock.stat().st_mtime > 60:  # one that begins in this moment may not hold its lock yet
+                fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                forget_home(lock.with_suffix(""))
+    home = Path(tempfile.mkdtemp(prefix=HOME_PREFIX))
+    with home.with_name(f"{home.name}.lock").open("wb") as lock_of_home:
+        fcntl.flock(lock_of_home, fcntl.LOCK_EX)
+        yield home
+        forget_home(home)
+
+
+def forget_home(home: Path) -> None:
     shutil.rmtree(socket_folder(home), ignore_errors=True)
     shutil.rmtree(home, ignore_errors=True)
+    home.with_name(f"{home.name}.lock").unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import httpx
 
+from styleflow.processes import die_with_parent
+
 CHECKOUT = Path(__file__).parent.parent
 
 
@@ -37,6 +39,7 @@ class Stack:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            preexec_fn=die_with_parent(signal.SIGKILL),  # whatever ends the tests leaves no worker behind
         )
         log.close()
         self.children.append(child)

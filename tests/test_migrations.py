@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import Engine, create_engine, event, inspect, text
 
 from migrations.tables import Table
 from migrations.upgrade import _config, current, head, upgrade
@@ -91,3 +91,47 @@ def test_a_migration_that_broke_off_behind_its_indexes_begins_anew(empty_url: st
     command.upgrade(config, "0006")
 
     assert current(empty_url) == "0006"
+
+
+def test_events_of_batches_are_told_apart_by_the_migration_that_gave_them_a_subject_some_at_a_time(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it may break off behind the first of them, while the service goes on."""
+    config = _config(empty_url)
+    command.upgrade(config, "0006")
+    engine = create_engine(empty_url)
+    with engine.begin() as connection:
+        connection.execute(text("insert into projects (id, name) values ('prj_1', 'one')"))
+        connection.execute(
+            text(
+                "insert into events (id, project_id, type, sequence, terminal, body)"
+                " select 'evt_' || lpad(n::text, 6, '0'), 'prj_1',"
+                "  case when n % 3 = 0 then 'batch.completed' else 'job.succeeded' end, 1, true,"
+                "  case when n % 6 = 0 then ''"
+                "   else json_build_object('data', json_build_object('batch_id', n))::text end"
+                " from generate_series(1, 25000) n"
+            )
+        )
+    statements: list[str] = []
+
+    def breaks_off(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        if "with chunk as materialized" in statement:
+            statements.append(statement)
+            if len(statements) == 2:
+                raise InterruptedError
+
+    event.listen(Engine, "before_cursor_execute", breaks_off)
+    try:
+        with pytest.raises(InterruptedError):
+            command.upgrade(config, "0007")
+        assert current(empty_url) == "0006"
+        command.upgrade(config, "0007")
+    finally:
+        event.remove(Engine, "before_cursor_execute", breaks_off)
+
+    with engine.connect() as connection:
+        rows = connection.execute(text("select substr(id, 5)::int as n, subject_id from events")).all()
+    engine.dispose()
+    assert {row.n: row.subject_id for row in rows} == {n: str(n) if n % 6 == 3 else None for n in range(1, 25001)}
+    assert len(statements) == 2 + 4
+    assert current(empty_url) == "0007"

@@ -7,33 +7,30 @@ expansion of batches are claimed row by row and run in every light worker.
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 
 import psycopg
 import structlog
-from cryptography.fernet import InvalidToken
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from prometheus_client import start_http_server
 from sqlalchemy.orm import Session
 
 from styleflow import audit, usage
-from styleflow.api_keys import SecretBox
+from styleflow.api_keys import SecretBox, derived_key
 from styleflow.batches.expansion import Expander
 from styleflow.batches.feeding import Feeder
 from styleflow.batches.tending import tend_once
 from styleflow.broker import Broker
 from styleflow.database import DISPATCH_CHANNEL, JOB_CHANNEL, Database
-from styleflow.errors import StyleFlowError
 from styleflow.exports import keeping
-from styleflow.exports.exporter import Exporter, drop_leftovers
+from styleflow.exports.exporter import Exporter
+from styleflow.ids import new_id
 from styleflow.jobs import ageing, batch_counts, dispatch, open_multiparts, orphans, rescue, retention
 from styleflow.jobs.erasures import ErasureRunner
 from styleflow.jobs.keeping import Retention
@@ -43,8 +40,11 @@ from styleflow.policies.relabeling import relabel_once
 from styleflow.quotas import Quotas
 from styleflow.settings import Settings
 from styleflow.storage.bucket import Bucket
+from styleflow.telemetry import REGISTRY
 from styleflow.webhooks import delivery, health, replay
+from worker.duty import TROUBLE, Duty
 from worker.installation import batch_shelves, egress, export_bucket, own_bucket
+from worker.scratch import Scratch, common_folder
 
 log = structlog.get_logger(__name__)
 
@@ -52,36 +52,11 @@ LEADER_LOCK, HOUSE_LOCK, BATCH_LOCK = 727_002, 727_004, 727_005
 LEADER_IDLE_SECONDS = 15.0
 """PostgreSQL ends the session of a leader that says nothing for so long: a frozen one must not keep the lock."""
 SWEEP_SECONDS, QUICK_SWEEP_SECONDS = 600.0, 10.0
-TROUBLE = (DBAPIError, PoolTimeout, psycopg.Error, StyleFlowError, InvalidToken, OSError)
-"""What a duty may meet when a neighbour is away: it is logged and the duty runs again."""
-
 
 EXPORT_SWEEPS = (
     ("retention of exports", 600.0, keeping.sweep_expired),
     ("files of exports that came to nothing", 30.0, keeping.sweep_fruitless),
 )
-
-
-@dataclass
-class Duty:
-    """Something to do again and again. `run` returns how much it did; a busy duty is repeated at once."""
-
-    name: str
-    every_seconds: float
-    run: Callable[[], int]
-    due_at: float = field(default=0.0)
-
-    def tick(self) -> bool:
-        """Run when due. True when it did something and may have more to do."""
-        if time.monotonic() < self.due_at:
-            return False
-        try:
-            done = self.run()
-        except TROUBLE as error:
-            log.warning("duty_failed", duty=self.name, error=type(error).__name__, detail=str(error)[:200])
-            done = 0
-        self.due_at = time.monotonic() + (0.0 if done else self.every_seconds)
-        return done > 0
 
 
 def led_duties(settings: Settings, database: Database) -> list[Duty]:
@@ -204,8 +179,11 @@ def expand(settings: Settings, database: Database, stopping: threading.Event) ->
 
 def erase(settings: Settings, database: Database, stopping: threading.Event) -> None:
     """Carry out orders to erase; each is leased, and waits for the object store without a thread."""
-    del settings
-    runner = ErasureRunner(database=database, owner=f"{socket.gethostname()}/{os.getpid()}")
+    runner = ErasureRunner(
+        database=database,
+        owner=f"{socket.gethostname()}/{os.getpid()}",
+        selector_key=derived_key(settings.secret_key.get_secret_value(), "erasure selectors"),
+    )
     _repeat(Duty("erasures", 1.0, runner.run_once), stopping)
 
 
@@ -223,18 +201,16 @@ def _repeat(duty: Duty, stopping: threading.Event) -> None:
 
 def export(settings: Settings, database: Database, stopping: threading.Event) -> None:
     """Write exports, a file at a time; each export is leased."""
-    exporter = Exporter(
-        database=database,
-        bucket=own_bucket(settings),
-        bucket_named=partial(export_bucket, settings),
-        owner=f"{socket.gethostname()}/{os.getpid()}",
-        stopping=stopping.is_set,
-    )
-    drop_leftovers()
-    duty = Duty("export", 1.0, exporter.export_once)
-    while not stopping.is_set():
-        if not duty.tick():
-            stopping.wait(0.5)
+    with Scratch(common_folder("exports"), f"{os.getpid()}-{new_id('x')[-6:].lower()}") as scratch:
+        exporter = Exporter(
+            database=database,
+            bucket=own_bucket(settings),
+            bucket_named=partial(export_bucket, settings),
+            owner=f"{socket.gethostname()}/{os.getpid()}",
+            scratch=scratch.folder,
+            stopping=stopping.is_set,
+        )
+        _repeat(Duty("export", 1.0, exporter.export_once), stopping)
 
 
 def keep_house(settings: Settings, database: Database, stopping: threading.Event) -> None:
@@ -321,8 +297,8 @@ Loop = Callable[[Settings, Database, threading.Event], None]
 
 
 def run_until_stopped(loops: Sequence[Loop], settings: Settings, database: Database, stopping: threading.Event) -> int:
-    """Run each in a thread. One that ends by a bug takes the process along, with exit code 1: whoever supervises it
-    starts it again, while half a light worker would look alive."""
+    """Run each in a thread. A bug within a duty stays there (duty.py); a loop that ends by one takes the process along,
+    with exit code 1: whoever supervises it starts it again, while half a light worker would look alive."""
     broken = threading.Event()
 
     def guarded(loop: Loop) -> None:
@@ -343,8 +319,13 @@ def run_until_stopped(loops: Sequence[Loop], settings: Settings, database: Datab
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m worker.duties", description="Do what recurs.")
+    parser.add_argument("--metrics-port", type=int, default=0, help="serve this process's /metrics there; 0 does not")
+    arguments = parser.parse_args()
     settings = Settings()
     configure_logging(settings.log_format)
+    if arguments.metrics_port:
+        start_http_server(arguments.metrics_port, registry=REGISTRY)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

@@ -6,6 +6,7 @@ from styleflow.batches.items import Rules
 from styleflow.batches.listing import Shelves
 from styleflow.egress import Egress, EgressPolicy
 from styleflow.errors import SourceNotAllowed
+from styleflow.exports.destinations import may_write
 from styleflow.settings import Settings
 from styleflow.storage.bucket import Bucket
 from styleflow.storage.connect import open_bucket
@@ -52,9 +53,10 @@ def batch_shelves(settings: Settings, own: Bucket, outside: Egress) -> Shelves:
     return Shelves(bucket_named=bucket_named, rules=rules)
 
 
-def export_bucket(settings: Settings, name: str) -> Bucket:
-    """A caller's bucket that exports are written into. Raises SourceNotAllowed."""
-    if name not in settings.export_buckets or settings.bucket_url.removeprefix("s3://").split("/")[0] == name:
+def export_bucket(settings: Settings, project_id: str, name: str) -> Bucket:
+    """A caller's bucket that this project's exports are written into. Raises SourceNotAllowed."""
+    ours = settings.bucket_url.removeprefix("s3://").split("/")[0]
+    if name == ours or not may_write(settings.export_buckets, project_id, name):
         raise SourceNotAllowed("Exports are not written into this bucket.")
     return _bucket(settings, f"s3://{name}")
 

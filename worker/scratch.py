@@ -1,4 +1,5 @@
-"""Where a worker keeps the video that it is working on, so that a killed worker leaves nothing behind for long.
+"""Where a worker keeps the video that it is working on, and a light worker the file of an export, so that one that is
+killed leaves nothing behind for long.
 
 Each process has a folder of its own under a common one, and holds a lock on it. What no process holds any more is
 deleted by the next worker that starts.
@@ -18,9 +19,9 @@ from typing import Self
 from styleflow.errors import ConfigurationError
 
 
-def common_folder() -> Path:
-    """The folder of all workers of this user on this machine."""
-    return Path(tempfile.gettempdir()) / f"styleflow-work-{os.getuid()}"
+def common_folder(kind: str = "work") -> Path:
+    """The folder of all workers of this user on this machine; of another kind, that of all light workers."""
+    return Path(tempfile.gettempdir()) / f"styleflow-{kind}-{os.getuid()}"
 
 
 class Scratch:

@@ -121,6 +121,16 @@ class ErasureCounts(ResponseBody):
     erased: int
     held: Annotated[int, Field(description="Under legal hold, so not erased.")]
     waiting: Annotated[int, Field(description="Still running; told to stop.")]
+    undecided: Annotated[
+        int,
+        Field(
+            description="With `sha256`: jobs that were under way and whose video is not hashed yet. They are not "
+            "stopped; the erasure waits for them. Not counted to the last where they are many."
+        ),
+    ]
+    items: Annotated[
+        int, Field(description="With `client_ref`: lines of batches' items that were canceled before they became jobs.")
+    ]
     unknown: Annotated[int, Field(description="Ids that name no job of this project.")]
     uploads: Annotated[int, Field(description="With `sha256`: uploads of that video that no job needs.")]
     objects_waiting: Annotated[int, Field(description="Objects that the store has yet to let go of.")]
@@ -134,7 +144,10 @@ class Erasure(ResponseBody):
     state: ErasureState
     selector: Annotated[
         dict[str, Any],
-        Field(description='`type` and `value`; once completed, the SHA-256 of `{"value": …}` in the value\'s place.'),
+        Field(
+            description="`type` and `value`; once completed, in the value's place `hmac_sha256`: a digest of it under "
+            "the service's key. Orders that an earlier version completed have a plain `sha256`."
+        ),
     ]
     created_before: Timestamp
     counts: ErasureCounts
@@ -146,6 +159,7 @@ class Erasure(ResponseBody):
         Field(
             description="When it is completed: who, when, counts, and `items_sha256` over one line per erased job in "
             "order of their ids: id, summary's SHA-256 and video's SHA-256 (`-` where there is none), parted by spaces."
+            " `kept_uploads` names uploads that would have gone and are still there, with who needs them."
         ),
     ]
 

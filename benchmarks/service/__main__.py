@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import threading
 import time
@@ -167,6 +168,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20.0, help="how long each load lasts")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwinds, and so stops all servers
     found = measure(asked.rows, asked.seconds)
     Console().print(found.as_table(f"{asked.rows:,} rows"))
     if asked.json:

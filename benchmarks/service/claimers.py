@@ -6,6 +6,7 @@ Every claim and every settlement is a transaction of its own, as in `worker/exec
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from math import inf
 from benchmarks.service.load import Taken
 from styleflow.database import Database
 from styleflow.jobs import progress, queries
+from styleflow.processes import die_with_parent
 from tests.jobs.reports import scored_report
 
 LEASE_SECONDS = 60.0
@@ -40,7 +42,13 @@ def run_claimers(database_url: str, processes: int, seconds: float) -> Taken:
     """All of them at once, from the moment when the last is ready. Raises CalledProcessError when one failed."""
     command = [sys.executable, "-m", "benchmarks.service.claimers", database_url, str(seconds)]
     children = [
-        subprocess.Popen([*command, f"claimer-{number}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [*command, f"claimer-{number}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=die_with_parent(signal.SIGKILL),
+        )
         for number in range(processes)
     ]
     for child in children:

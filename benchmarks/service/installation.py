@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
+from benchmarks.homes import temporary_home
 from benchmarks.service.load import Server
 from migrations.upgrade import upgrade
 from styleflow import api_keys
@@ -33,8 +32,7 @@ class Installation:
 @contextmanager
 def installed() -> Iterator[Installation]:
     """Started, migrated, with a key of all scopes; everything ends with the block."""
-    with tempfile.TemporaryDirectory(prefix="styleflow-bench-") as folder, ExitStack() as stopping:
-        home = Path(folder)
+    with temporary_home() as home, ExitStack() as stopping:
         postgres = start_postgres(home, options={"max_connections": "100"})
         stopping.callback(postgres.stop)
         redis = start_redis(home)

@@ -31,18 +31,30 @@ _ENDPOINT_COLUMNS = (
 )
 """Name, type and default; those without a default may be null. Endpoints from before stay as they are: active."""
 
+EVENTS_AT_ONCE = 10_000
+_FILL = sa.text(
+    "with chunk as materialized (select id from events where id > :last order by id limit :limit),"
+    " filled as (update events set subject_id = body::jsonb -> 'data' ->> 'batch_id' from chunk"
+    "  where events.id = chunk.id and type = 'batch.completed' and body <> '')"
+    " select max(id) from chunk"
+)
+
 
 def upgrade() -> None:
     for name, kind, default in _ENDPOINT_COLUMNS:
         given = None if default is None else sa.text(default)
         column: sa.Column[object] = sa.Column(name, kind, server_default=given, nullable=default is None)
-        op.add_column("webhook_endpoints", column)
-    op.add_column("events", sa.Column("subject_id", sa.Text(), nullable=True))
-    op.execute(
-        "update events set subject_id = body::jsonb -> 'data' ->> 'batch_id'"
-        " where type = 'batch.completed' and body <> ''"
-    )
-    op.add_column("deliveries", sa.Column("replay_id", sa.Text(), nullable=True))
+        op.add_column("webhook_endpoints", column, if_not_exists=True)
+    op.add_column("events", sa.Column("subject_id", sa.Text(), nullable=True), if_not_exists=True)
+    op.add_column("deliveries", sa.Column("replay_id", sa.Text(), nullable=True), if_not_exists=True)
+    _new_table()
+    # Outside of the transaction above, which ends here: until then nobody can write an event. All of it may be done
+    # again, so that one that breaks off here can simply be run again.
+    with op.get_context().autocommit_block():
+        _fill_subjects()
+
+
+def _new_table() -> None:
     op.create_table(
         "webhook_replays",
         sa.Column("id", sa.Text(), nullable=False),
@@ -63,6 +75,7 @@ def upgrade() -> None:
             ["endpoint_id"], ["webhook_endpoints.id"], name=op.f("fk_webhook_replays_endpoint_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_replays")),
+        if_not_exists=True,
     )
     op.create_index(
         "uq_webhook_replays_running",
@@ -70,7 +83,15 @@ def upgrade() -> None:
         ["endpoint_id"],
         unique=True,
         postgresql_where=sa.text("state = 'running'"),
+        if_not_exists=True,
     )
+
+
+def _fill_subjects() -> None:
+    """Which batch each end of a batch is about, walking over all events in order of their ids."""
+    connection, last = op.get_bind(), ""
+    while last is not None:
+        last = connection.execute(_FILL, {"last": last, "limit": EVENTS_AT_ONCE}).scalar_one()
 
 
 def downgrade() -> None:

@@ -26,6 +26,7 @@ from styleflow.batches.state import (
 )
 from styleflow.database import Database
 from styleflow.jobs.batch_counts import LISTED, add_counts, counts_of, spent_seconds_of
+from styleflow.jobs.keeping import Mode
 from styleflow.jobs.state import JobEvent, JobState
 from styleflow.jobs.transitions import clock, finish
 from styleflow.tables import JobRow
@@ -34,6 +35,11 @@ from styleflow.webhooks.announce import BATCH_PROGRESS, announce_batch
 ITEMS_AT_ONCE = 5000
 JOBS_AT_ONCE = 100
 SAMPLE_SECONDS = 10.0
+# A batch that was canceled before it was expanded still has its whole list, which nobody will read.
+_FORGET_INLINE = text(
+    "update batches set source = jsonb_build_object('type', 'inline', 'count', jsonb_array_length(source -> 'items'))"
+    " where id = :batch and source ->> 'type' = 'inline' and source ? 'items'"
+)
 
 
 def tend_once(database: Database) -> int:
@@ -99,7 +105,7 @@ def _tend(database: Database, batch_id: str) -> bool:
 
 
 def _cancel(session: Session, batch: BatchRow) -> int:
-    waiting = _move_items(session, batch.id, LISTED, JobState.CANCELED)
+    waiting = _cancel_items(session, batch)
     queued = session.scalars(
         select(JobRow)
         .where(JobRow.batch_id == batch.id, JobRow.state == JobState.QUEUED)
@@ -118,18 +124,24 @@ def _cancel(session: Session, batch: BatchRow) -> int:
     return waiting + len(queued) + len(told)
 
 
-def _move_items(session: Session, batch_id: str, before: str, after: str) -> int:
+def _cancel_items(session: Session, batch: BatchRow) -> int:
+    """Those that never became jobs. With zero retention nothing remains of what they named: no job's end will take it
+    away. Otherwise they can be read for as long as the batch can, and an erasure by their `client_ref` finds them."""
+    zero = (batch.template.get("retention") or {}).get("mode") == Mode.ZERO
     moved = len(
         session.execute(
             text(
-                "update batch_items set state = :after where batch_id = :batch and position = any(array("
-                " select position from batch_items where batch_id = :batch and state = :before"
+                "update batch_items set state = 'canceled',"
+                " item = case when :zero then '{}' else item end,"
+                " identity = case when :zero then null else identity end"
+                " where batch_id = :batch and position = any(array("
+                " select position from batch_items where batch_id = :batch and state = 'listed'"
                 " order by position limit :limit)) returning 1"
             ),
-            {"batch": batch_id, "before": before, "after": str(after), "limit": ITEMS_AT_ONCE},
+            {"batch": batch.id, "zero": zero, "limit": ITEMS_AT_ONCE},
         ).all()
     )
-    add_counts(session, batch_id, {before: -moved, after: moved})
+    add_counts(session, batch.id, {LISTED: -moved, JobState.CANCELED: moved})
     return moved
 
 
@@ -176,6 +188,7 @@ def _close(session: Session, batch: BatchRow, found: Standing) -> bool:
     batch.state = ended(found)
     batch.finished_at = clock(session)
     session.flush()
+    session.execute(_FORGET_INLINE, {"batch": batch.id})
     announce_batch(session, batch, found.counts)
     return True
 

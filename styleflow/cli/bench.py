@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -32,8 +33,12 @@ def service(
     """
     from styleflow.cli.stack import checkout_folder
     from styleflow.cli.up import errors_as_exit
+    from styleflow.processes import die_with_parent
 
     with errors_as_exit():
         folder = checkout_folder()
     told = ["--rows", str(rows), "--seconds", str(seconds), *(["--json", str(json.absolute())] if json else [])]
-    raise typer.Exit(subprocess.run([sys.executable, "-m", "benchmarks.service", *told], cwd=folder).returncode)
+    command = [sys.executable, "-m", "benchmarks.service", *told]
+    # Whoever ends this command ends what it began: it stops its servers then.
+    ended = subprocess.run(command, cwd=folder, preexec_fn=die_with_parent(signal.SIGTERM))
+    raise typer.Exit(ended.returncode)

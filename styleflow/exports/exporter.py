@@ -15,7 +15,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from tempfile import NamedTemporaryFile, gettempdir
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import structlog
@@ -51,7 +51,6 @@ STORE_SECONDS = 300.0
 """How long a file may take on its way to the store before somebody else may take the export over."""
 TURN_SECONDS = 20.0
 """After so long another export has its turn."""
-SCRATCH_PREFIX = "styleflow-export-"
 
 _log = structlog.get_logger(__name__)
 
@@ -119,9 +118,12 @@ class Exporter:
 
     database: Database
     bucket: Bucket
-    bucket_named: Callable[[str], Bucket]
-    """A caller's own bucket. Raises SourceNotAllowed when it is not on the list of those that are written to."""
+    bucket_named: Callable[[str, str], Bucket]
+    """A caller's own bucket, by the id of the project and the bucket's name. Raises SourceNotAllowed when the operator
+    does not let this project write there."""
     owner: str
+    scratch: Path | None = None
+    """Where files are written before they are stored; the folder of temporary files when it is None."""
     lease_seconds: float = 120.0
     file_rows: int = FILE_ROWS
     file_bytes: int = FILE_BYTES
@@ -164,7 +166,7 @@ class Exporter:
         number = held.export.file_count
         turn_ends = time.monotonic() + self.turn_seconds
         while not checkpoint.get("done"):
-            with NamedTemporaryFile(prefix=SCRATCH_PREFIX) as file:
+            with NamedTemporaryFile(dir=self.scratch, prefix="styleflow-export-") as file:
                 written = self._write(held, checkpoint, Hashed(file.file))
                 file.flush()
                 number += 1
@@ -270,7 +272,9 @@ class Exporter:
             return None if claimed is None else Held(export=session.get_one(ExportRow, claimed))
 
     def _bucket_of(self, export: ExportRow) -> Bucket:
-        return self.bucket if export.destination is None else self.bucket_named(export.destination["bucket"])
+        if export.destination is None:
+            return self.bucket
+        return self.bucket_named(export.project_id, export.destination["bucket"])
 
     def _key(self, held: Held, name: str) -> str:
         return f"{prefix_of(held.export)}{held.token}/{name}"
@@ -278,14 +282,6 @@ class Exporter:
     def _guarded(self, statement: Any, held: Held, **values: Any) -> None:
         with self.database.transaction() as session:
             _guarded(session, statement, held, **values)
-
-
-def drop_leftovers() -> None:
-    """Remove what killed processes left in the temporary folder; a day is longer than any file takes."""
-    for path in Path(gettempdir()).glob(f"{SCRATCH_PREFIX}*"):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > 24 * 3600:
-                path.unlink()
 
 
 def files_of(session: Session, export_id: str) -> list[ExportFileRow]:

@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy import Text, delete, exists, func, literal_column, select, text, tuple_, update
 from sqlalchemy.orm import Session
 
-from styleflow.batch_tables import BatchItemRow
+from styleflow.batch_tables import BatchItemRow, BatchRow
 from styleflow.jobs.batch_counts import LISTED, add_counts
 from styleflow.jobs.idempotency import forget_answers
 from styleflow.jobs.object_erasures import enqueue
@@ -19,6 +19,9 @@ from styleflow.jobs.tombstones import Why, bury
 from styleflow.storage.keys import crops_prefix, evidence_prefix, source_key
 from styleflow.tables import AttemptRow, JobRow, ResultRow, TrackRow, UploadRow
 from styleflow.webhook_tables import DeliveryAttemptRow, DeliveryRow, EventRow
+
+ITEMS_AT_ONCE = 5000
+_client_ref_of_item = literal_column("batch_items.item ->> 'client_ref'", Text)
 
 
 def erase_jobs(session: Session, jobs: Sequence[JobRow], why: Why) -> None:
@@ -149,6 +152,32 @@ def _blank_item(session: Session, job: JobRow) -> None:
     session.execute(
         update(BatchItemRow).where(*mine).values(item={}, identity=None).execution_options(synchronize_session=False)
     )
+
+
+def blank_canceled_items(
+    session: Session, project_id: str, client_ref: str, made_before: datetime, limit: int = ITEMS_AT_ONCE
+) -> int:
+    """Lines about this reference that were canceled before they became jobs, in batches that were made until then. How
+    many, at most `limit`."""
+    some = (
+        select(BatchItemRow.batch_id, BatchItemRow.position)
+        .join(BatchRow, BatchRow.id == BatchItemRow.batch_id)
+        .where(
+            text("batch_items.state = 'canceled'"),
+            _client_ref_of_item == client_ref,
+            BatchRow.project_id == project_id,
+            BatchRow.created_at <= made_before,
+        )
+        .limit(limit)
+    )
+    blanked = session.execute(
+        update(BatchItemRow)
+        .where(tuple_(BatchItemRow.batch_id, BatchItemRow.position).in_(some))
+        .values(item={}, identity=None)
+        .returning(BatchItemRow.position)
+        .execution_options(synchronize_session=False)
+    )
+    return len(blanked.all())
 
 
 def _own_uploads(session: Session, jobs: Sequence[JobRow]) -> Sequence[UploadRow]:

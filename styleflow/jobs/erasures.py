@@ -2,8 +2,9 @@
 
 An order walks over the jobs that it names, in order of their ids. Finished ones are erased; queued ones are canceled
 and erased; running ones are told to stop, and another walk finds what became of them; those under legal hold are
-counted. When a walk met none that still runs, and the object store has let go of the last object, the order is
-completed.
+counted. One over a video's digest does not know yet what jobs hold whose video nobody has hashed: it lets them run, and
+walks again until none of those is left that were there when it was given. When a walk has nothing to wait for, and the
+object store has let go of the last object, the order is completed.
 
 What it may get wrong: nothing is erased twice or missed, but an order whose owner froze longer than its lease is walked
 by two; the one with the stale token finds that it may not write, and stops.
@@ -11,34 +12,36 @@ by two; the one with the stale token finds that it may not write, and stops.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any, Literal
 
 import structlog
-from sqlalchemy import Text, func, literal_column, or_, select, text
+from sqlalchemy import Text, func, literal_column, or_, select, text, union_all
 from sqlalchemy.orm import Session
 
 from styleflow.database import Database
 from styleflow.errors import LegalHold, NotFound
 from styleflow.ids import new_id
-from styleflow.jobs.erasure import erase_jobs
+from styleflow.jobs.erasure import blank_canceled_items, erase_jobs
+from styleflow.jobs.erasure_proofs import complete, note_kept
 from styleflow.jobs.source_copies import ERASED, erase_stale
-from styleflow.jobs.state import TERMINAL, JobEvent, JobState
-from styleflow.jobs.tombstones import Why, digest, gone
+from styleflow.jobs.state import TERMINAL, JobEvent, JobState, look_again_in
+from styleflow.jobs.tombstones import Why, gone
 from styleflow.jobs.transitions import clock, finish
 from styleflow.retention_tables import ErasureRow, ObjectErasureRow, TombstoneRow
 from styleflow.tables import JobRow, UploadRow
-from styleflow.webhooks.announce import announce_erasure
 
 CHUNK = 200
 TURN_CHUNKS = 50
 """After so many another order has its turn."""
+ORDERS_AT_ONCE = 100
+"""So many have a turn before the light worker looks up: those that only wait keep nobody from theirs."""
 LOOK_AGAIN_SECONDS = 2.0
 """How long an order waits that has nothing to do but wait."""
-MAX_TOLD_IDS = 100
+MAX_COUNTED = 1000
 
 _media_sha256 = literal_column("jobs.media ->> 'sha256'", Text)
 _source_sha256 = literal_column("jobs.source ->> 'sha256'", Text)
@@ -66,6 +69,8 @@ def order(
         unknown=_unknown(session, project_id, value) if by == "job_ids" else 0,
         held=0,
         waiting=0,
+        undecided=0,
+        items=0,
         walked=False,
         lease_token=0,
         created_at=moment,
@@ -143,9 +148,12 @@ def walk(session: Session, row: ErasureRow) -> bool:
         return False
     if not row.cursor:
         row.held = row.waiting = 0
+        # Before any job is looked at: whoever settles behind this is counted here, or found below.
+        row.undecided = _undecided(session, row)
     jobs = _next_jobs(session, row)
     moment = clock(session)
     ended = [job for job in jobs if job.held_at is None and _stopped(session, job, moment)]
+    note_kept(session, row.id, [job.source["upload_id"] for job in ended if job.source.get("upload_id")])
     erase_jobs(session, ended, Why(reason="request", requested_by=row.requested_by, erasure_id=row.id))
     held = sum(job.held_at is not None for job in jobs)
     row.erased += len(ended)
@@ -155,15 +163,21 @@ def walk(session: Session, row: ErasureRow) -> bool:
         row.cursor = jobs[-1].id
         session.flush()
         return True
-    _end_of_walk(session, row)
+    more = _end_of_walk(session, row)
     session.flush()
-    return False
+    return more
 
 
-def _end_of_walk(session: Session, row: ErasureRow) -> None:
-    if row.waiting:
+def _end_of_walk(session: Session, row: ErasureRow) -> bool:
+    """True when there is more to do at once."""
+    if row.waiting or row.undecided:
         row.cursor = ""
-        return
+        return False
+    if row.selector["type"] == "client_ref":
+        blanked = blank_canceled_items(session, row.project_id, row.selector["value"], row.created_before)
+        row.items += blanked
+        if blanked:
+            return True
     if row.selector["type"] == "sha256":
         named = select(UploadRow.id).where(
             UploadRow.project_id == row.project_id,
@@ -171,8 +185,33 @@ def _end_of_walk(session: Session, row: ErasureRow) -> None:
             UploadRow.state != ERASED,
             UploadRow.created_at <= row.created_before,
         )
-        row.uploads = len(erase_stale(session, session.scalars(named).all(), row.id))
+        uploads = session.scalars(named).all()
+        row.uploads = len(erase_stale(session, uploads, row.id))
+        note_kept(session, row.id, uploads)
     row.walked = True
+    return False
+
+
+def _undecided(session: Session, row: ErasureRow) -> int:
+    """Jobs under way of which it shows at their end only whether they are meant; not more than MAX_COUNTED of a state.
+
+    The states are part of the statement: a parameter would not match the indexes of some states.
+    """
+    if row.selector["type"] != "sha256":
+        return 0
+    some = [
+        select(JobRow.id)
+        .where(
+            JobRow.project_id == row.project_id,
+            text(f"jobs.state = '{state}'"),
+            JobRow.created_at <= row.created_before,
+            _source_sha256.is_(None),
+        )
+        .limit(MAX_COUNTED)
+        .subquery()
+        for state in (JobState.QUEUED, JobState.RUNNING)
+    ]
+    return session.execute(select(func.count()).select_from(union_all(*map(select, some)).subquery())).scalar_one()
 
 
 def _stopped(session: Session, job: JobRow, moment: datetime) -> bool:
@@ -240,18 +279,25 @@ class ErasureRunner:
 
     database: Database
     owner: str
+    selector_key: bytes
+    """By which a completed order remembers what it was about."""
     lease_seconds: float = 60.0
 
     def run_once(self) -> int:
-        """Give the order that waits longest its turn: 1 when it came further by it, else 0."""
+        """Give the orders that wait longest their turns; how many came further by it."""
+        turns = takewhile(lambda further: further is not None, (self._turn() for _ in range(ORDERS_AT_ONCE)))
+        return sum(bool(further) for further in turns)
+
+    def _turn(self) -> bool | None:
+        """Whether the order that waits longest came further; None when none waits."""
         with self.database.transaction() as session:
             claimed = session.execute(_CLAIM, {"owner": self.owner, "seconds": self.lease_seconds}).one_or_none()
         if claimed is None:
-            return 0
+            return None
         steps = 0
         while steps < TURN_CHUNKS and self._step(claimed.id, claimed.lease_token):
             steps += 1
-        return 1 if self._leave(claimed.id, claimed.lease_token) or steps else 0
+        return self._leave(claimed.id, claimed.lease_token) or steps > 0
 
     def _step(self, erasure_id: str, token: int) -> bool:
         with self.database.transaction() as session:
@@ -269,41 +315,19 @@ class ErasureRunner:
                 return False
             done = row.walked and not objects_waiting(session, row.id)
             row.lease_owner = None
-            row.lease_expires_at = _later(session, LOOK_AGAIN_SECONDS)
+            row.lease_expires_at = clock(session) + _pause(session, row)
             if done:
-                complete(session, row)
+                complete(session, row, self.selector_key)
         if done:
             _log.info("erasure_completed", erasure=erasure_id)
         return done
 
 
-def complete(session: Session, row: ErasureRow) -> None:
-    """Write the proof, tell who wants to know, and forget by what the jobs were chosen."""
-    moment = clock(session)
-    items = hashlib.sha256()
-    ids: list[str] = []
-    stones = select(TombstoneRow).where(TombstoneRow.erasure_id == row.id).order_by(TombstoneRow.job_id)
-    for stone in session.scalars(stones.execution_options(yield_per=1000)):
-        items.update(f"{stone.job_id} {stone.summary_sha256 or '-'} {stone.media_sha256 or '-'}\n".encode())
-        if len(ids) <= MAX_TOLD_IDS:
-            ids.append(stone.job_id)
-    row.state, row.finished_at, row.lease_expires_at = "completed", moment, None
-    row.selector = {"type": row.selector["type"], "sha256": digest({"value": row.selector["value"]})}
-    row.proof = {
-        "erasure_id": row.id,
-        "project_id": row.project_id,
-        "requested_by": row.requested_by,
-        "requested_at": row.created_at.isoformat(),
-        "completed_at": moment.isoformat(),
-        "selector": row.selector,
-        "counts": {"erased": row.erased, "held": row.held, "unknown": row.unknown, "uploads": row.uploads},
-        "items_sha256": items.hexdigest(),
-    }
-    session.flush()
-    if row.erased or row.uploads:
-        told = {"erasure_id": row.id, "counts": row.proof["counts"], "proof_sha256": digest(row.proof)}
-        named = ids if len(ids) <= MAX_TOLD_IDS else None
-        announce_erasure(session, row.project_id, {**told, "job_ids": named})
+def _pause(session: Session, row: ErasureRow) -> timedelta:
+    """For how long an order has nothing to do."""
+    if row.undecided and not row.waiting and not row.cursor:
+        return look_again_in(clock(session) - row.created_at)
+    return timedelta(seconds=LOOK_AGAIN_SECONDS)
 
 
 def _held(session: Session, erasure_id: str, token: int) -> ErasureRow | None:

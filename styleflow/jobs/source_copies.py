@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Text, and_, exists, func, literal_column, or_, select, text, update
+from sqlalchemy import ColumnElement, Select, Text, and_, exists, func, literal_column, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from styleflow.batch_tables import BatchItemRow, BatchRow
@@ -21,12 +22,29 @@ def needed(session: Session, upload_ids: Sequence[str]) -> set[str]:
     """Those of these uploads that a job of their project names which is still to run, or under legal hold, or an item
     of a batch of which a job is still to be made."""
     holding = or_(JobRow.state.in_(["queued", "running"]), JobRow.held_at.is_not(None))
-    by_jobs = (
-        select(upload_of_job)
-        .join_from(JobRow, UploadRow, and_(UploadRow.id == upload_of_job, UploadRow.project_id == JobRow.project_id))
-        .where(upload_of_job.in_(upload_ids), holding)
-    )
-    by_items = select(UploadRow.id).where(
+    by_jobs = _named_by_jobs(select(upload_of_job), upload_ids).where(holding)
+    return {*session.scalars(by_jobs), *session.scalars(_waiting_items(upload_ids))}
+
+
+def needs(session: Session, upload_ids: Sequence[str]) -> dict[str, set[str]]:
+    """Who names these uploads: `hold` (a job under legal hold), `job` (another that is not erased), `item` (of a batch,
+    of which a job is still to be made)."""
+    found: dict[str, set[str]] = {}
+    named = _named_by_jobs(select(upload_of_job, JobRow.held_at.is_not(None)), upload_ids)
+    for upload_id, held in session.execute(named.where(JobRow.erased_at.is_(None))):
+        found.setdefault(upload_id, set()).add("hold" if held else "job")
+    for upload_id in session.scalars(_waiting_items(upload_ids)):
+        found.setdefault(upload_id, set()).add("item")
+    return found
+
+
+def _named_by_jobs(wanted: Any, upload_ids: Sequence[str]) -> Any:
+    own = and_(UploadRow.id == upload_of_job, UploadRow.project_id == JobRow.project_id)
+    return wanted.join_from(JobRow, UploadRow, own).where(upload_of_job.in_(upload_ids))
+
+
+def _waiting_items(upload_ids: Sequence[str]) -> Select[str]:
+    return select(UploadRow.id).where(
         UploadRow.id.in_(upload_ids),
         exists().where(
             BatchItemRow.state == "listed",
@@ -35,7 +53,6 @@ def needed(session: Session, upload_ids: Sequence[str]) -> set[str]:
             BatchRow.project_id == UploadRow.project_id,
         ),
     )
-    return {*session.scalars(by_jobs), *session.scalars(by_items)}
 
 
 def hold_for(session: Session, job: JobRow) -> None:

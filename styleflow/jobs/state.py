@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -152,3 +153,9 @@ def diagram() -> str:
     moves = [f"    {state} --> {TRANSITIONS[state, event]}: {MEANING[state, event]}" for state, event in TRANSITIONS]
     ends = [f"    {state} --> [*]" for state in JobState if state in TERMINAL]
     return "\n".join(["stateDiagram-v2", "    [*] --> queued: submit", *moves, *ends]) + "\n"
+
+
+def look_again_in(age: timedelta) -> timedelta:
+    """When an order of that age that waits for jobs under way looks again: a tenth of its age later, so that it is late
+    by no more than that, and a queue of days costs few looks."""
+    return min(max(age / 10, timedelta(seconds=5)), timedelta(minutes=10))

@@ -1,6 +1,9 @@
 """New words on stored scores, without any inference: chunk by chunk, each a transaction that also says how far it came.
 
-Whoever holds the order's row works on it; when that process dies, the next goes on behind the last whole chunk.
+Whoever holds the order's row works on it; when that process dies, the next goes on behind the last whole chunk. Jobs
+that were under way when a pass began are waited for, and a next pass looks at them: from the oldest of them on, at
+those that do not cite the revision yet. So passes get shorter with the queue, and an order is done when every job of
+its scope that there was when it was given has settled.
 """
 
 from __future__ import annotations
@@ -11,12 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, func, select, text, tuple_
+from sqlalchemy import ColumnElement, and_, func, or_, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from styleflow.database import Database
 from styleflow.errors import NotFound, QuotaExceeded
 from styleflow.ids import new_id
+from styleflow.jobs.state import JobState, look_again_in
 from styleflow.policies.queries import newest, snapshot, thresholds_of
 from styleflow.policy_tables import PolicyRow, RelabelingRow
 from styleflow.report import Outcome, Thresholds
@@ -87,11 +91,14 @@ def list_relabelings(
 
 def relabel_once(database: Database) -> int:
     """One chunk of the open order that has come least far, so that a short one never waits for a long one to end; how
-    many jobs were looked at, and one more."""
+    many jobs were looked at, and one more. Orders that wait for jobs under way have their turn every few seconds."""
     with database.transaction() as session:
         row = session.scalars(
             select(RelabelingRow)
-            .where(RelabelingRow.finished_at.is_(None))
+            .where(
+                RelabelingRow.finished_at.is_(None),
+                or_(RelabelingRow.due_at.is_(None), RelabelingRow.due_at <= func.now()),
+            )
             .order_by(RelabelingRow.looked_at, RelabelingRow.created_at)
             .limit(1)
             .with_for_update(skip_locked=True)
@@ -121,8 +128,13 @@ def _step(session: Session, row: RelabelingRow) -> int:
         batch_id=row.batch_id, created_after=row.created_after, created_before=row.created_before or row.created_at
     )
     wanted = _scored(row.project_id, scope)
-    if row.last_created_at is not None:
+    if row.last_created_at is None:
+        # Before any job is looked at: whoever settles behind this is waited for, or found below.
+        row.next_since = _oldest_under_way(session, row.project_id, scope, row.since)
+    else:
         wanted.append(tuple_(JobRow.created_at, JobRow.id) < tuple_(row.last_created_at, row.last_id))
+    if row.since is not None:
+        wanted += [JobRow.created_at >= row.since, JobRow.held_at.is_(None), ~_cites(row)]
     jobs = session.execute(
         select(JobRow.id, JobRow.created_at, JobRow.probability, JobRow.verdict)
         .where(*wanted)
@@ -134,8 +146,41 @@ def _step(session: Session, row: RelabelingRow) -> int:
         row.looked_at += len(jobs)
         row.last_created_at, row.last_id = jobs[-1].created_at, jobs[-1].id
     if len(jobs) < CHUNK:
-        row.finished_at = session.execute(select(func.now())).scalar_one()
+        _end_of_pass(session, row)
     return len(jobs) + 1
+
+
+def _end_of_pass(session: Session, row: RelabelingRow) -> None:
+    moment: datetime = session.execute(select(func.now())).scalar_one()
+    if row.next_since is None:
+        row.finished_at = moment
+        return
+    row.since, row.next_since = row.next_since, None
+    row.last_created_at = row.last_id = None
+    row.due_at = moment + look_again_in(moment - row.created_at)
+
+
+def _oldest_under_way(session: Session, project_id: str, scope: Scope, since: datetime | None) -> datetime | None:
+    """When the oldest job of the scope was made that is queued or running. The states are part of the statement: a
+    parameter would not match the indexes of some states."""
+    wanted = _of(project_id, scope)
+    if since is not None:
+        wanted.append(JobRow.created_at >= since)
+    oldest = [
+        session.scalar(
+            select(JobRow.created_at)
+            .where(*wanted, text(f"jobs.state = '{state}'"))
+            .order_by(JobRow.created_at, JobRow.id)
+            .limit(1)
+        )
+        for state in (JobState.QUEUED, JobState.RUNNING)
+    ]
+    return min((moment for moment in oldest if moment is not None), default=None)
+
+
+def _cites(row: RelabelingRow) -> ColumnElement[bool]:
+    """Of a job: that its words are by this revision of the policy already, or by a later one."""
+    return and_(JobRow.policy == row.policy, func.coalesce(JobRow.policy_revision, 0) >= row.revision)
 
 
 def apply(session: Session, policy: PolicyRow, probabilities: Mapping[str, float]) -> int:
@@ -172,12 +217,12 @@ _RELABEL = text(
 
 
 def _scored(project_id: str, scope: Scope) -> list[ColumnElement[bool]]:
-    wanted: list[ColumnElement[bool]] = [
-        JobRow.project_id == project_id,
-        JobRow.outcome == Outcome.SCORED,
-        JobRow.probability.is_not(None),
-        JobRow.erased_at.is_(None),
-    ]
+    scored = [JobRow.outcome == Outcome.SCORED, JobRow.probability.is_not(None), JobRow.erased_at.is_(None)]
+    return [*_of(project_id, scope), *scored]
+
+
+def _of(project_id: str, scope: Scope) -> list[ColumnElement[bool]]:
+    wanted: list[ColumnElement[bool]] = [JobRow.project_id == project_id]
     if scope.batch_id is not None:
         wanted.append(JobRow.batch_id == scope.batch_id)
     if scope.created_after is not None:

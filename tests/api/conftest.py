@@ -87,7 +87,7 @@ class Tenant:
             session.execute(text("update erasures set lease_expires_at = now() where finished_at is null"))
         while ObjectEraser(database=database, bucket=bucket).erase_due():
             pass
-        while ErasureRunner(database=database, owner="test").run_once():
+        while ErasureRunner(database=database, owner="test", selector_key=b"k" * 32).run_once():
             pass
 
     def succeed(self, job_id: str, report: VideoReport | None = None) -> None:

@@ -33,7 +33,7 @@ def work(running: Running, **changes: Any) -> None:
     exporter = Exporter(
         database=running.database,
         bucket=bucket,
-        bucket_named=lambda name: open_bucket(f"s3://{name}", endpoint_url=settings.s3_endpoint_url),
+        bucket_named=lambda project, name: open_bucket(f"s3://{name}", endpoint_url=settings.s3_endpoint_url),
         owner="test",
         **changes,
     )
@@ -218,7 +218,8 @@ def in_s3(api_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
     client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
     for name in ("ours", "acme-exports"):
         client.create_bucket(Bucket=name)
-    changes = {"bucket_url": "s3://ours", "s3_endpoint_url": endpoint, "export_buckets": ["acme-exports", "ours"]}
+    allowed = ["acme-exports", "ours", "others-exports:prj_1"]
+    changes = {"bucket_url": "s3://ours", "s3_endpoint_url": endpoint, "export_buckets": allowed}
     with serve(api_settings(**changes)) as running:
         yield running
     server.stop()
@@ -254,6 +255,7 @@ def test_an_export_into_the_callers_own_bucket_names_keys_and_no_addresses(in_s3
     for destination in ({"bucket": "acme-exports", "prefix": "no-slash"}, {"bucket": "acme-exports", "prefix": "../"}):
         body = {"format": "csv", "destination": destination}
         assert_problem(tenant.client.post("/v1/exports", json=body), 422, "invalid_request")
-    body = {"format": "csv", "destination": {"bucket": "ours"}}
-    assert_problem(tenant.client.post("/v1/exports", json=body), 403, "source_not_allowed")
+    for refused in ("ours", "others-exports"):
+        body = {"format": "csv", "destination": {"bucket": refused}}
+        assert_problem(tenant.client.post("/v1/exports", json=body), 403, "source_not_allowed")
     tenant.client.close()

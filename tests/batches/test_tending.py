@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
+from styleflow.batch_tables import BatchItemRow
 from styleflow.batches import control
 from styleflow.errors import NotFound, NotRetryable
+from styleflow.jobs import erasure, erasures
+from styleflow.jobs.erasures import ErasureRunner
+from styleflow.jobs.keeping import Mode, Retention
+from styleflow.retention_tables import ErasureRow
 from styleflow.webhook_tables import DeliveryRow, WebhookEndpointRow
 from tests.batches.made_items import jsonl, keyed
 from tests.batches.yard import TEMPLATE, Yard, item
-from tests.jobs.desk import PROJECT
+from tests.jobs.desk import KEY, PROJECT
+
+ZERO = Retention(mode=Mode.ZERO, source_hours=0, crops_days=0, frames_days=0, results_days=0)
 
 
 def many(count: int) -> dict[str, object]:
@@ -96,6 +104,65 @@ def test_canceling_takes_what_waits_and_what_is_queued_and_tells_what_runs(yard:
     assert yard.batch(batch).state == "canceled"
     assert yard.counts(batch) == yard.counted(batch) == {"succeeded": 1, "canceled": 9}
     assert [found.state for found in yard.items(batch, "canceled")] == ["canceled"] * 9
+
+
+def lines(yard: Yard, batch: str) -> list[dict[str, Any]]:
+    with yard.desk.database.transaction() as session:
+        found = select(BatchItemRow.item).where(BatchItemRow.batch_id == batch, BatchItemRow.state == "canceled")
+        return list(session.scalars(found))
+
+
+def test_with_zero_retention_nothing_remains_of_items_that_are_canceled_before_they_are_jobs(yard: Yard) -> None:
+    batch = running(yard, 10, max_in_flight=4, template={**TEMPLATE, "retention": ZERO.stored()})
+
+    yard.cancel(batch)
+    yard.tend()
+
+    assert lines(yard, batch) == [{}] * 6
+    assert yard.batch(batch).state == "canceled"
+    with yard.desk.database.transaction() as session:
+        assert session.scalar(select(func.count(BatchItemRow.identity)).where(BatchItemRow.state == "canceled")) == 0
+
+
+def test_canceled_items_are_found_by_an_erasure_of_their_reference_and_others_stay(yard: Yard) -> None:
+    source = {"type": "inline", "items": [item(n, client_ref="who" if n % 2 else "else", tags={}) for n in range(6)]}
+    batch = yard.create(source, max_in_flight=1)
+    yard.expand()
+    yard.cancel(batch)
+    yard.tend()
+    assert len([line for line in lines(yard, batch) if line["client_ref"] == "who"]) == 3
+    erasure = yard.desk.do(lambda session: erasures.order(session, PROJECT, "client_ref", "who", requested_by=KEY).id)
+
+    for _ in range(3):
+        yard.desk.sql("update erasures set lease_expires_at = now()")
+        ErasureRunner(database=yard.desk.database, owner="test", selector_key=b"k" * 32).run_once()
+
+    assert sorted(line.get("client_ref", "") for line in lines(yard, batch)) == ["", "", "", "else", "else", "else"]
+    with yard.desk.database.transaction() as session:
+        row = session.get_one(ErasureRow, erasure)
+        assert (row.state, row.items) == ("completed", 3)
+
+
+def test_a_foreign_erasure_blanks_no_canceled_item(yard: Yard) -> None:
+    yard.add_project("prj_other")
+    batch = yard.create({"type": "inline", "items": [item(1, client_ref="who")]})
+    yard.expand()
+    yard.cancel(batch)
+    yard.tend()
+    blanked = yard.desk.do(erasure.blank_canceled_items, "prj_other", "who", yard.desk.now())
+    too_late = yard.desk.do(erasure.blank_canceled_items, PROJECT, "who", yard.desk.now() - timedelta(hours=1))
+
+    assert (blanked, too_late) == (0, 0)
+    assert lines(yard, batch)[0]["client_ref"] == "who"
+
+
+def test_a_batch_that_is_canceled_before_it_is_expanded_forgets_its_list(yard: Yard) -> None:
+    batch = yard.create(many(3))
+    yard.cancel(batch)
+    yard.tend()
+
+    assert yard.batch(batch).state == "canceled"
+    assert yard.batch(batch).source == {"type": "inline", "count": 3}
 
 
 def test_what_failed_is_tried_again_as_new_jobs_and_only_that(yard: Yard) -> None:

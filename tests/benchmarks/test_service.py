@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +22,7 @@ from hypothesis import strategies as st
 from benchmarks.service.figures import Figure, quantile
 from benchmarks.service.load import Server, closed_loop, open_loop
 from styleflow.cli import bench
+from tests.stack import CHECKOUT, eventually
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0.01, 1))
@@ -82,3 +91,37 @@ def test_the_command_measures_every_phase_on_a_small_backlog(tmp_path: Path) -> 
         "Redis memory, most",
     ):
         assert figures[name]["value"] > 0, name
+
+
+@pytest.fixture
+def nowhere_else() -> Iterator[Path]:
+    """A folder for temporary files, with a name short enough for sockets, which other accounts may enter."""
+    folder = Path(tempfile.mkdtemp(prefix="sfb-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_command_that_is_ended_in_the_middle_leaves_no_process_and_no_files(nowhere_else: Path) -> None:
+    command = subprocess.Popen(
+        [sys.executable, "-m", "styleflow.cli.main", "bench", "service", "--rows", "300", "--seconds", "30"],
+        cwd=CHECKOUT,
+        env={**os.environ, "TMPDIR": str(nowhere_else)},
+        stderr=subprocess.DEVNULL,
+    )
+    seen: dict[int, psutil.Process] = {}
+
+    def serves() -> bool:
+        seen.update({process.pid: process for process in psutil.Process(command.pid).children(recursive=True)})
+        return any("worker.duties" in " ".join(process.cmdline()) for process in seen.values() if process.is_running())
+
+    try:
+        eventually(serves, seconds=60)
+        command.terminate()
+        command.wait(10)
+        eventually(lambda: not any(process.is_running() for process in seen.values()), seconds=40)
+        eventually(lambda: not list(nowhere_else.iterdir()), seconds=10)
+    finally:
+        for process in [command, *seen.values()]:
+            with suppress(psutil.NoSuchProcess, ProcessLookupError):
+                process.kill()

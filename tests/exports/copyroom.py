@@ -78,7 +78,7 @@ class Copyroom:
 
     def exporter(self, **changes: Any) -> Exporter:
         values = {"database": self.desk.database, "bucket": self.bucket, "owner": "test"}
-        return Exporter(**{**values, "bucket_named": lambda name: self.bucket, **changes})
+        return Exporter(**{**values, "bucket_named": lambda project, name: self.bucket, **changes})
 
     def write(self, **changes: Any) -> None:
         exporter = self.exporter(**changes)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 from pathlib import Path
 from typing import Any
@@ -275,19 +274,6 @@ def test_a_process_that_is_to_end_gives_the_export_back_at_once_and_uncounted(
     assert [found["job_id"] for found in room.rows(export)] == jobs
 
 
-def test_what_killed_processes_left_in_the_temporary_folder_goes_after_a_day(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    for name in ("styleflow-export-old", "styleflow-export-young", "somebody-elses"):
-        (tmp_path / name).write_bytes(b"x")
-    for name in ("styleflow-export-old", "somebody-elses"):
-        os.utime(tmp_path / name, (0, 0))
-    exporter.drop_leftovers()
-
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["somebody-elses", "styleflow-export-young"]
-
-
 def test_the_lease_is_renewed_while_a_long_file_is_written(room: Copyroom, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("styleflow.exports.selection.JOBS_AT_ONCE", 1)
     room.queue(4)
@@ -308,7 +294,7 @@ def test_files_go_into_the_callers_own_bucket_when_asked(room: Copyroom, tmp_pat
     room.queue(3)
     theirs = LocalBucket(tmp_path / "acme")
     export = room.create(destination={"bucket": "acme", "prefix": "out/"})
-    room.write(bucket_named=lambda name: theirs)
+    room.write(bucket_named=lambda project, name: theirs)
 
     keys = sorted(found.key for found in theirs.list(""))
     assert keys == [f"out/{export}/1/manifest.json", f"out/{export}/1/part-00001.jsonl"]

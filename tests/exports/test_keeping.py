@@ -60,7 +60,7 @@ def test_what_came_to_nothing_keeps_its_row_and_none_of_its_files(
 def test_files_in_the_callers_bucket_stay(room: Copyroom, tmp_path: Any) -> None:
     theirs = LocalBucket(tmp_path / "acme")
     export = room.create(destination={"bucket": "acme", "prefix": ""})
-    room.write(bucket_named=lambda name: theirs)
+    room.write(bucket_named=lambda project, name: theirs)
     room.desk.do(lambda session: forget_export(session, room.bucket, queries.finished(session, PROJECT, export)))
 
     assert len(list(theirs.list(""))) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 from tests.exports.copyroom import Copyroom
 from tests.stack import eventually
@@ -21,18 +22,18 @@ from styleflow.storage.local import LocalBucket
 
 selection.JOBS_AT_ONCE = 5
 bucket = LocalBucket(Path(sys.argv[2]))
-Exporter(database=Database(sys.argv[1]), bucket=bucket, bucket_named=lambda name: bucket, owner="child", file_rows=5,
-         turn_seconds=600).export_once()
+Exporter(database=Database(sys.argv[1]), bucket=bucket, bucket_named=lambda project, name: bucket, owner="child",
+         scratch=Path(sys.argv[3]), file_rows=5, turn_seconds=600).export_once()
 """
 
 
-def test_an_export_whose_process_was_killed_goes_on_behind_its_last_file(room: Copyroom) -> None:
+def test_an_export_whose_process_was_killed_goes_on_behind_its_last_file(room: Copyroom, tmp_path: Path) -> None:
     jobs = room.queue(JOBS)
     export = room.create()
     kills = 0
     for enough in (10, 40):
         child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, room.desk.database.url, str(room.bucket._root)]  # type: ignore[attr-defined]
+            [sys.executable, "-c", CHILD, room.desk.database.url, str(room.bucket._root), tmp_path]  # type: ignore[attr-defined]
         )
         try:
             eventually(lambda enough=enough: room.export(export).file_count >= enough)  # type: ignore[misc]

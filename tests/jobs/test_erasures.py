@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from styleflow.errors import Erased, LegalHold, NotFound
+from styleflow.api_keys import derived_key
+from styleflow.errors import CorruptMedia, Erased, LegalHold, NotFound
 from styleflow.jobs import erasures, holds, progress
+from styleflow.jobs.erasure_proofs import selector_digest
 from styleflow.jobs.erasures import ErasureRunner, get_erasure
 from styleflow.jobs.tombstones import digest
 from styleflow.retention_tables import ErasureRow, TombstoneRow
 from styleflow.tables import JobRow, ProjectRow, UploadRow
 from styleflow.webhook_tables import EventRow
 from tests.jobs.desk import AGREED, KEY, PROJECT, Desk
+from tests.jobs.reports import scored_report
 from tests.jobs.test_progress import add_upload
 
 
@@ -26,9 +29,12 @@ def order(desk: Desk, by: Any, value: Any, **changes: Any) -> str:
     return identity
 
 
+SELECTOR_KEY = derived_key("a key of sixteen", "erasure selectors")
+
+
 def run(desk: Desk, turns: int = 1) -> None:
     """Turns of a light worker whose bucket lets go of everything at once."""
-    runner = ErasureRunner(database=desk.database, owner="test")
+    runner = ErasureRunner(database=desk.database, owner="test", selector_key=SELECTOR_KEY)
     for _ in range(turns):
         desk.sql("delete from object_erasures")
         desk.sql("update erasures set lease_expires_at = now() where finished_at is null")
@@ -129,9 +135,11 @@ def test_the_proof_says_who_when_how_many_and_what_and_not_whose(desk: Desk) -> 
     lines = {first: f"{first} {summary} {'ab' * 32}\n", second: f"{second} - -\n"}
     listed = "".join(lines[identity] for identity in sorted(lines))
     assert row.proof["items_sha256"] == hashlib.sha256(listed.encode()).hexdigest()
-    assert row.proof["counts"] == {"erased": 2, "held": 0, "unknown": 0, "uploads": 0}
+    assert row.proof["counts"] == {
+        "erased": 2, "held": 0, "unknown": 0, "uploads": 0, "uploads_kept": 0, "items": 0,
+    }  # fmt: skip
     assert row.proof["requested_by"] == KEY
-    assert row.selector == {"type": "client_ref", "sha256": digest({"value": "who"})}
+    assert row.selector == {"type": "client_ref", "hmac_sha256": selector_digest(SELECTOR_KEY, PROJECT, "who")}
     assert "who" not in whole
     assert digest(row.proof) in event.body
     assert first in event.body
@@ -156,7 +164,7 @@ def test_a_worker_that_lost_its_lease_writes_nothing(desk: Desk) -> None:
     erasure = order(desk, "client_ref", "who")
     desk.sql("update erasures set lease_token = 7")
 
-    assert ErasureRunner(database=desk.database, owner="late")._step(erasure, 6) is False
+    assert ErasureRunner(database=desk.database, owner="late", selector_key=SELECTOR_KEY)._step(erasure, 6) is False
     assert desk.job(identity).erased_at is None
 
 
@@ -276,3 +284,131 @@ def test_an_order_that_met_a_hold_does_not_stand_in_for_a_later_one(desk: Desk) 
 
     assert second != first
     assert desk.job(held.job_id).erased_at is not None
+
+
+SHA256 = "ab" * 32
+"""Of the video in every report of these tests."""
+
+
+def proof(desk: Desk, erasure: str) -> dict[str, Any]:
+    row = desk.do(get_erasure, PROJECT, erasure)
+    assert row.proof is not None
+    found: dict[str, Any] = row.proof
+    return found
+
+
+def test_a_video_is_found_in_jobs_that_were_under_way_when_its_erasure_was_ordered(desk: Desk) -> None:
+    """What they hold shows at their end, so the order waits for them, and only for them."""
+    running, queued = desk.running(), desk.submit()
+    erasure = order(desk, "sha256", SHA256)
+    later = desk.succeeded()
+
+    run(desk, turns=2)
+    row = desk.do(get_erasure, PROJECT, erasure)
+    assert (row.state, row.erased, row.waiting, row.undecided) == ("running", 0, 0, 2)
+    assert desk.job(running.job_id).cancel_requested_at is None, "it may hold another video"
+
+    desk.do(progress.succeed, running.job_id, running.token, scored_report(), "evidence/1")
+    run(desk, turns=2)
+    assert desk.job(running.job_id).erased_at is not None
+    assert state(desk, erasure)[0] == "running"
+
+    other = desk.claim(queued)
+    desk.do(progress.fail, queued, other.token, CorruptMedia())
+    run(desk, turns=2)
+    assert state(desk, erasure)[:2] == ("completed", 1)
+    assert (desk.job(later).erased_at, desk.job(queued).erased_at) == (None, None)
+
+
+def test_a_job_that_settles_between_the_look_at_what_is_under_way_and_the_walk_is_not_missed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = desk.running()
+    erasure = order(desk, "sha256", SHA256)
+    looked = erasures._next_jobs
+
+    def settles_behind_it(session: Any, row: ErasureRow) -> Any:
+        found = looked(session, row)
+        if desk.job(held.job_id).state == "running":
+            desk.do(progress.succeed, held.job_id, held.token, scored_report(), "evidence/1")
+        return found
+
+    monkeypatch.setattr(erasures, "_next_jobs", settles_behind_it)
+    run(desk, turns=3)
+
+    assert state(desk, erasure)[:2] == ("completed", 1)
+
+
+def test_an_order_over_a_video_does_not_wait_for_jobs_whose_upload_announced_another(desk: Desk) -> None:
+    desk.running(source={"type": "upload", "upload_id": "upl_2", "sha256": "cd" * 32})
+    desk.succeeded()
+    erasure = order(desk, "sha256", SHA256)
+
+    run(desk, turns=2)
+
+    assert state(desk, erasure)[:2] == ("completed", 1)
+
+
+def test_the_proof_names_an_upload_that_is_kept_and_for_whom(desk: Desk) -> None:
+    """Of a video that a job made later is to judge the bytes stay, and the proof does not say that they went."""
+    add_upload(desk)
+    desk.sql("update uploads set sha256 = :sha", sha=SHA256)
+    erasure = order(desk, "sha256", SHA256)
+    desk.submit(source={"type": "upload", "upload_id": "upl_1", "sha256": SHA256})
+
+    run(desk, turns=3)
+
+    assert state(desk, erasure)[0] == "completed"
+    told = proof(desk, erasure)
+    assert (told["counts"]["uploads"], told["counts"]["uploads_kept"]) == (0, 1)
+    assert told["kept_uploads"] == [{"upload_id": "upl_1", "needed_by": ["job"]}]
+
+
+def test_the_proof_of_a_job_names_its_upload_when_another_job_keeps_it(desk: Desk) -> None:
+    add_upload(desk)
+    mine, other = (desk.succeeded(source={"type": "upload", "upload_id": "upl_1"}) for _ in range(2))
+    desk.do(holds.place, PROJECT, other, "a case", KEY)
+    erasure = desk.erase(mine)
+
+    run(desk, turns=3)
+
+    assert proof(desk, erasure)["kept_uploads"] == [{"upload_id": "upl_1", "needed_by": ["hold"]}]
+
+
+def test_an_upload_that_goes_with_a_later_job_of_the_same_order_is_not_told_as_kept(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasures, "CHUNK", 1)
+    add_upload(desk)
+    for _ in range(2):
+        desk.succeeded(source={"type": "upload", "upload_id": "upl_1"}, client_ref="who")
+    erasure = order(desk, "client_ref", "who")
+
+    run(desk, turns=4)
+
+    assert proof(desk, erasure)["kept_uploads"] == []
+    assert proof(desk, erasure)["counts"]["erased"] == 2
+
+
+def test_the_digest_of_a_selector_cannot_be_guessed_without_the_services_key_nor_compared_between_projects() -> None:
+    mine = selector_digest(SELECTOR_KEY, PROJECT, "who")
+
+    assert mine == selector_digest(SELECTOR_KEY, PROJECT, "who")
+    others = {
+        selector_digest(SELECTOR_KEY, "prj_other", "who"),
+        selector_digest(derived_key("another secret key", "erasure selectors"), PROJECT, "who"),
+        digest({"value": "who"}),
+    }
+    assert mine not in others
+
+
+def test_many_orders_that_wait_do_not_keep_one_that_has_work_from_its_turn(desk: Desk) -> None:
+    desk.running()
+    for _ in range(5):
+        order(desk, "sha256", "ee" * 32)
+    desk.succeeded(client_ref="who")
+    erasure = order(desk, "client_ref", "who")
+
+    run(desk, turns=2)
+
+    assert state(desk, erasure)[0] == "completed"

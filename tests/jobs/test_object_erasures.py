@@ -35,7 +35,7 @@ class Yard:
     eraser: ObjectEraser = field(init=False)
 
     def __post_init__(self) -> None:
-        self.runner = ErasureRunner(database=self.desk.database, owner="test")
+        self.runner = ErasureRunner(database=self.desk.database, owner="test", selector_key=b"k" * 32)
         self.eraser = ObjectEraser(database=self.desk.database, bucket=self.bucket)
 
     def later(self) -> None:

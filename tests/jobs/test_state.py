@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import product
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from styleflow.jobs.state import (
     backoff,
     diagram,
     is_poison,
+    look_again_in,
 )
 from styleflow.webhooks.announce import JOB_TYPES, TERMINAL_TYPES
 
@@ -143,3 +145,8 @@ def test_the_diagram_has_one_arrow_per_move() -> None:
     expected = [(s, e) for s, e in product(JobState, JobEvent) if (s, e) in TRANSITIONS]
 
     assert len(arrows) == len(expected) + len(TERMINAL) + 1
+
+
+@pytest.mark.parametrize(("seconds", "pause"), [(0, 5), (49, 5), (300, 30), (6000, 600), (10**6, 600)])
+def test_an_order_that_waits_looks_again_a_tenth_of_its_age_later(seconds: int, pause: int) -> None:
+    assert look_again_in(timedelta(seconds=seconds)) == timedelta(seconds=pause)
