@@ -106,6 +106,18 @@ class TrackPage(ResponseBody):
     has_more: bool
 
 
+class CropShown(ResponseBody):
+    """A picture of a face: which it is, on which frame, and what the frame scored."""
+
+    artifact_id: Annotated[str, Field(description="The picture is at `/artifacts/{artifact_id}` while it is kept.")]
+    track_id: str
+    clip_index: Annotated[int, Field(description="The clip of the track that it was chosen for.")]
+    frame_index: int
+    t_ms: int
+    score: float | None
+    attention: Annotated[float | None, Field(description="0 to 1, relative to the largest of the clip.")]
+
+
 class Result(ResponseBody):
     """The answer about one video. It never changes; score, probability and verdict are there exactly when `scored`."""
 
@@ -119,6 +131,10 @@ class Result(ResponseBody):
     thresholds: dict[str, Any] | None
     coverage: Coverage
     tracks: Annotated[list[TrackSummary], Field(description="The first 16; all of them at `/tracks`.")]
+    crops: Annotated[
+        list[CropShown],
+        Field(description="Pictures that were kept of the highest clips of each face, the most telling first."),
+    ]
     media: dict[str, Any]
     pipeline: dict[str, Any]
     warnings: list[dict[str, Any]]
