@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from api.schemas.body import Milliseconds, RequestBody, ResponseBody, Text
 from styleflow.report import Outcome, Verdict
+from styleflow.segments import GAP_MS, MIN_MS
 
 
 class Coverage(ResponseBody):
@@ -203,5 +204,5 @@ class SegmentQuery(RequestBody):
     leave_score: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None, description="A segment stays at or above it; 0.1 below `min_score` when left out."
     )
-    min_ms: Annotated[Milliseconds, Field(description="Shorter segments are left out.")] = 200
-    gap_ms: Annotated[Milliseconds, Field(description="Segments no further apart are one.")] = 400
+    min_ms: Annotated[Milliseconds, Field(description="Shorter segments are left out.")] = MIN_MS
+    gap_ms: Annotated[Milliseconds, Field(description="Segments no further apart are one.")] = GAP_MS

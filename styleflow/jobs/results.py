@@ -8,7 +8,11 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from styleflow.report import FaceTrack, VideoReport, report_to_json
+from styleflow.segments import find_segments, highest, usual_rule
 from styleflow.tables import JobRow, ResultRow, TrackRow
+
+TOP_SEGMENTS = 3
+"""What an event tells; the rest is asked for."""
 
 
 def store_report(session: Session, job: JobRow, token: int, report: VideoReport, report_key: str | None) -> None:
@@ -24,6 +28,22 @@ def store_report(session: Session, job: JobRow, token: int, report: VideoReport,
     job.probability = report.probability
     job.media = value["media"] if report_key is not None else None
     job.pipeline = value["pipeline"]
+    job.top_segments = top_segments(report) if report_key is not None else None
+
+
+def top_segments(report: VideoReport) -> list[dict[str, Any]] | None:
+    """The few stretches that look most manipulated, over all faces; None without scores."""
+    if report.thresholds is None:
+        return None
+    rule = usual_rule(report.thresholds.suspicious)
+    found = (
+        (track.track_id, segment)
+        for track in report.tracks
+        for segment in find_segments(
+            [round(seconds * 1000) for seconds in track.frames.time_seconds], track.frames.score, rule
+        )
+    )
+    return [{"track_id": track_id, **vars(segment)} for track_id, segment in highest(found, TOP_SEGMENTS)]
 
 
 def _store_evidence(

@@ -33,8 +33,8 @@ class Dedupe(StrEnum):
 
 
 _ANSWER = ("outcome", "reason", "score", "probability", "pipeline")
-_TELLING = ("media", "content_key")
-"""What tells the video from others; zero retention keeps none of it."""
+_TELLING = ("media", "content_key", "top_segments")
+"""What tells the video from others, and evidence; zero retention keeps none of it."""
 
 
 @dataclass(frozen=True)
