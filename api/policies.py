@@ -36,7 +36,7 @@ from api.submission import field_problem
 from styleflow import audit
 from styleflow.batches.queries import get_batch
 from styleflow.errors import InvalidRequest
-from styleflow.policies import queries, relabeling
+from styleflow.policies import queries, relabeling, restoring
 from styleflow.policies.relabeling import Scope
 from styleflow.policy_tables import PolicyRow, RelabelingRow
 from styleflow.report import Thresholds
@@ -207,19 +207,20 @@ def relabel(
     services: ServicesDep,
     key: IdempotencyKey,
 ) -> Response:
-    """In the background, without inference: scores stay, verdicts follow, and each result cites the new revision."""
+    """In the background, without inference: scores stay, verdicts follow, and each result cites the new revision.
+    `default` puts back the thresholds of the pack that judged."""
     content = [name, body.model_dump(mode="json", exclude_unset=True)]
     hours = services.settings.idempotency_hours
     once = Once(principal.project_id, "POST /v1/policies/{name}:relabel", key, content, hours)
     with services.database.transaction() as session:
-        answer = once.answer(session, lambda: _ordered(session, principal, name, body))
+        answer = once.answer(session, lambda: _ordered(session, services, principal, name, body))
     return answer.response()
 
 
-def _ordered(session: Session, principal: ModelsAdmin, name: str, body: RelabelingScope) -> Answer:
-    row = relabeling.order(session, principal.project_id, name, _scope(session, principal, body))
-    cited = f"{row.policy}@{row.revision}"
-    audit.record(session, principal.project_id, principal.id, "policy.relabel", cited, {"relabeling": row.id})
+def _ordered(session: Session, services: Services, principal: ModelsAdmin, name: str, body: RelabelingScope) -> Answer:
+    own = restoring.own_thresholds(pack.card for pack in services.catalog.packs)
+    row = relabeling.order(session, principal.project_id, name, _scope(session, principal, body), own)
+    audit.record(session, principal.project_id, principal.id, "policy.relabel", _cited(row), {"relabeling": row.id})
     return Answer(202, as_json(_relabeling(row)), {"Location": f"/v1/relabelings/{row.id}"})
 
 
@@ -272,10 +273,14 @@ def _shape(row: PolicyRow) -> Policy:
     )
 
 
+def _cited(row: RelabelingRow) -> str:
+    return f"{row.policy}@{row.revision}" if row.revision else row.policy
+
+
 def _relabeling(row: RelabelingRow) -> Relabeling:
     return Relabeling(
         id=row.id,
-        policy=f"{row.policy}@{row.revision}",
+        policy=_cited(row),
         state="running" if row.finished_at is None else "succeeded",
         batch_id=row.batch_id,
         created_after=row.created_after,
