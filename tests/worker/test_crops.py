@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from styleflow import pack_copies
+from styleflow.detection.analyze import AnalysisOptions
+from styleflow.detection.engine import Detector
 from styleflow.errors import StorageUnavailable
 from styleflow.jobs import holds, reuse
 from styleflow.jobs.erasures import order_job
@@ -21,13 +24,16 @@ from styleflow.jobs.keeping import Mode, Retention
 from styleflow.jobs.object_erasures import ObjectEraser
 from styleflow.jobs.orphans import OrphanReaper
 from styleflow.jobs.retention import KINDS
+from styleflow.packs import Catalog
 from styleflow.report import VideoReport
 from styleflow.storage.bucket import ObjectFacts
 from styleflow.storage.keys import crop_key, crops_prefix
 from styleflow.tables import JobRow, ResultRow
 from tests.jobs.desk import AGREED, KEEP, KEY
 from tests.jobs.reports import crop, scored_report
+from tests.media import SAMPLES
 from tests.worker.conftest import Bench
+from worker.analyzer import DetectorAnalyzer
 from worker.execution import KeepCrop
 from worker.fetch import FetchedVideo
 
@@ -286,3 +292,21 @@ def test_a_worker_that_lost_its_lease_leaves_crops_that_no_result_names(pictured
     age(pictured, job_id)
     OrphanReaper(pictured.database, pictured.bucket).reap()
     assert lying(pictured, job_id) == {}
+
+
+def test_a_sample_leaves_pictures_of_its_face_in_the_bucket(bench: Bench) -> None:
+    """With the detector and the pack that comes with StyleFlow."""
+    catalog = Catalog(pack_copies.SHIPPED)
+    pack = catalog.resolve("styleflow@default")
+    detectors = {pack.card.model: Detector.load(pack)}
+    object.__setattr__(bench.execution, "analyzer", DetectorAnalyzer(catalog, detectors, "cpu", AnalysisOptions()))
+    object.__setattr__(bench.execution, "sources", replace(bench.execution.sources, max_bytes=1 << 24))
+    job_id = bench.submit(retention=AGREED, model=pack.card.model)
+    bench.bucket.put("videos/one", SAMPLES / "anitalker-aiface3.mp4", "video/mp4")
+
+    bench.execution.run(job_id=job_id)
+
+    assert bench.job(job_id).outcome == "scored"
+    assert named(bench, job_id) == ["crop-1", "crop-2", "crop-3"]
+    assert {jpeg[:3] for jpeg in lying(bench, job_id).values()} == {b"\xff\xd8\xff"}
+    assert len(lying(bench, job_id)) == 3
