@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -11,15 +11,22 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
+from api import shapes
 from api.answers import ok
 from api.auth import EvidenceReader
 from api.dependencies import Services, ServicesDep
 from api.documented import WITH_KEY, problems
-from api.evidence import require_result
+from api.evidence_rows import get_result
 from api.object_streams import object_answer
 from api.schemas.artifacts import Artifact, ArtifactList
+from api.schemas.evidence import CropShown
 from styleflow.errors import Erased, NotFound
-from styleflow.tables import ResultRow
+from styleflow.jobs import queries
+from styleflow.jobs.keeping import KeptClass, has_ended
+from styleflow.jobs.tombstones import class_ended
+from styleflow.storage.bucket import Bucket
+from styleflow.storage.keys import crop_key
+from styleflow.tables import JobRow, ResultRow
 
 ADDRESS_SECONDS = 900
 ERRORS = (*WITH_KEY, "not_found", "erased", "result_not_ready")
@@ -41,12 +48,40 @@ class Kept:
     kind: str
     content_type: str
     key: str
+    shows: CropShown | None = None
 
 
-def kept(result: ResultRow) -> Iterable[Kept]:
-    """What the worker stored of this result and retention has not taken."""
-    if result.report_key is not None:
-        yield Kept("report", "report", "application/json", result.report_key)
+@dataclass(frozen=True)
+class Shelf:
+    """A job with a result."""
+
+    job: JobRow
+    result: ResultRow
+
+    def made(self) -> Iterable[Mapping[str, Any]]:
+        """Crops that the worker stored, as the report names them, kept or not."""
+        crops: Iterable[Mapping[str, Any]] = self.result.report.get("crops", ())
+        return crops
+
+    def kept(self) -> Iterable[Kept]:
+        """What the worker stored of this result and retention has not taken."""
+        if self.result.report_key is not None:
+            yield Kept("report", "report", "application/json", self.result.report_key)
+        if not has_ended(self.job.retention, KeptClass.CROPS):
+            for crop in self.made():
+                key = crop_key(self.job.id, self.result.token, crop["crop_id"])
+                yield Kept(crop["crop_id"], "crop", "image/jpeg", key, shapes.crop_shown(crop))
+
+    def find(self, artifact_id: str) -> Kept:
+        """Raises Erased for what was kept for its time, and NotFound."""
+        for artifact in self.kept():
+            if artifact.id == artifact_id:
+                return artifact
+        if artifact_id == "report":
+            raise _gone()
+        if any(crop["crop_id"] == artifact_id for crop in self.made()):
+            raise class_ended(self.job, KeptClass.CROPS)
+        raise NotFound("The result has no artifact of that id.")
 
 
 @router.get(
@@ -58,19 +93,21 @@ def kept(result: ResultRow) -> Iterable[Kept]:
 )
 def list_artifacts(job_id: str, principal: EvidenceReader, services: ServicesDep) -> Response:
     """Those that are still kept; none, once their time is over."""
-    result = _result(services, principal.project_id, job_id)
-    sizes = ((artifact, services.bucket.head(artifact.key)) for artifact in kept(result))
+    shelf = _shelf(services, principal.project_id, job_id)
+    artifacts = list(shelf.kept())
+    sizes = _sizes(services.bucket, artifacts)
     data = [
         Artifact(
             id=artifact.id,
             kind=artifact.kind,
             content_type=artifact.content_type,
-            size_bytes=facts.size_bytes,
-            created_at=result.created_at,
+            size_bytes=sizes[artifact.key],
+            created_at=shelf.result.created_at,
             url=f"/v1/jobs/{job_id}/artifacts/{artifact.id}",
+            shows=artifact.shows,
         )
-        for artifact, facts in sizes
-        if facts is not None
+        for artifact in artifacts
+        if artifact.key in sizes
     ]
     return ok(ArtifactList(data=data))
 
@@ -100,8 +137,7 @@ def get_artifact(
     redirect: Annotated[bool, Query(description="`false`: answer with the bytes; takes `Range`.")] = True,
 ) -> Response:
     """Whoever has the address can read the file until it ends: hand it on with care."""
-    result = _result(services, principal.project_id, job_id)
-    artifact = _find(result, artifact_id)
+    artifact = _shelf(services, principal.project_id, job_id).find(artifact_id)
     if not redirect:
         answer = object_answer(request, services.bucket, artifact.key, artifact.content_type)
         if answer is None:
@@ -135,19 +171,21 @@ def get_object(
     return answer
 
 
-def _result(services: Services, project_id: str, job_id: str) -> ResultRow:
+def _shelf(services: Services, project_id: str, job_id: str) -> Shelf:
     """Raises NotFound, Erased and ResultNotReady."""
     with services.database.transaction() as session:
-        return require_result(session, project_id, job_id)
+        job = queries.get_job(session, project_id, job_id)
+        return Shelf(job, get_result(session, job))
 
 
-def _find(result: ResultRow, artifact_id: str) -> Kept:
-    for artifact in kept(result):
-        if artifact.id == artifact_id:
-            return artifact
-    if artifact_id == "report":
-        raise _gone()
-    raise NotFound("The result has no artifact of that id.")
+def _sizes(bucket: Bucket, artifacts: Iterable[Kept]) -> dict[str, int]:
+    """By key, of those that are there. Crops lie in one folder: one question for all of them."""
+    folders = {f"{artifact.key.rpartition('/')[0]}/" for artifact in artifacts if artifact.kind == "crop"}
+    sizes = {found.key: found.size_bytes for folder in folders for found in bucket.list(folder)}
+    for artifact in artifacts:
+        if artifact.kind != "crop" and (facts := bucket.head(artifact.key)) is not None:
+            sizes[artifact.key] = facts.size_bytes
+    return sizes
 
 
 def _gone() -> Erased:

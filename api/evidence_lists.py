@@ -20,15 +20,13 @@ from api.evidence_rows import count_tracks, get_result, get_track, read_tracks, 
 from api.negotiation import JSON, LIST_FORMS, choose
 from api.pages import clamp_limit, link_header, page
 from api.schemas.evidence import ClipPage, ClipQuery, SegmentList, SegmentQuery
-from api.segments import Rule, find_segments
 from styleflow.errors import InvalidRequest
 from styleflow.exports.columns import COLUMNS
 from styleflow.exports.state import Rows
 from styleflow.jobs import queries
 from styleflow.report import Outcome
+from styleflow.segments import LEAVE_BELOW, Rule, find_segments
 
-LEAVE_BELOW = 0.1
-"""How far below `min_score` a stretch may fall before it ends, when the caller does not say."""
 CLIP_COLUMNS = COLUMNS[Rows.CLIPS][1:]
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["evidence"])

@@ -66,7 +66,7 @@ def create_export(
     key: IdempotencyKey,
 ) -> Response:
     """Jobs that were accepted until now are in it, each as it stands when its row is written. An export is a copy and
-    changes no job, so reading is all that a key must be allowed: jobs, and for tracks, clips and frames also evidence.
+    changes no job, so reading is all that a key must be allowed: jobs, and for anything made of frames also evidence.
     """
     _may_read(principal, body.rows)
     content = body.model_dump(mode="json", exclude_unset=True)

@@ -16,7 +16,8 @@ from api.auth import JobsReader, ModelsAdmin
 from api.dependencies import JSON_ONLY, IdempotencyKey, Services, ServicesDep, header_error
 from api.documented import IDEMPOTENT, WITH_BODY, WITH_KEY, problems
 from api.pages import clamp_limit, link_header, page
-from api.relabelings import shape
+from api.relabelings import cited
+from api.relabelings import shape as relabeling_shape
 from api.schemas.policies import (
     PREVIEW_EXAMPLES,
     PUT_EXAMPLES,
@@ -37,7 +38,7 @@ from api.submission import field_problem
 from styleflow import audit
 from styleflow.batches.queries import get_batch
 from styleflow.errors import InvalidRequest
-from styleflow.policies import queries, relabeling
+from styleflow.policies import queries, relabeling, restoring
 from styleflow.policies.relabeling import Scope
 from styleflow.policy_tables import PolicyRow
 from styleflow.report import Thresholds
@@ -208,20 +209,21 @@ def relabel(
     services: ServicesDep,
     key: IdempotencyKey,
 ) -> Response:
-    """In the background, without inference: scores stay, verdicts follow, and each result cites the new revision."""
+    """In the background, without inference: scores stay, verdicts follow, and each result cites the new revision.
+    `default` puts back the thresholds of the pack that judged."""
     content = [name, body.model_dump(mode="json", exclude_unset=True)]
     hours = services.settings.idempotency_hours
     once = Once(principal.project_id, "POST /v1/policies/{name}:relabel", key, content, hours)
     with services.database.transaction() as session:
-        answer = once.answer(session, lambda: _ordered(session, principal, name, body))
+        answer = once.answer(session, lambda: _ordered(session, services, principal, name, body))
     return answer.response()
 
 
-def _ordered(session: Session, principal: ModelsAdmin, name: str, body: RelabelingScope) -> Answer:
-    row = relabeling.order(session, principal.project_id, name, _scope(session, principal, body))
-    cited = f"{row.policy}@{row.revision}"
-    audit.record(session, principal.project_id, principal.id, "policy.relabel", cited, {"relabeling": row.id})
-    return Answer(202, as_json(shape(row)), {"Location": f"/v1/relabelings/{row.id}"})
+def _ordered(session: Session, services: Services, principal: ModelsAdmin, name: str, body: RelabelingScope) -> Answer:
+    own = restoring.own_thresholds(pack.card for pack in services.catalog.packs)
+    row = relabeling.order(session, principal.project_id, name, _scope(session, principal, body), own)
+    audit.record(session, principal.project_id, principal.id, "policy.relabel", cited(row), {"relabeling": row.id})
+    return Answer(202, as_json(relabeling_shape(row)), {"Location": f"/v1/relabelings/{row.id}"})
 
 
 def _scope(session: Session, principal: JobsReader, body: RelabelingScope) -> Scope:

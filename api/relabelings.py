@@ -65,7 +65,7 @@ def get_relabeling(relabeling_id: str, principal: JobsReader, services: Services
 def shape(row: RelabelingRow) -> Relabeling:
     return Relabeling(
         id=row.id,
-        policy=f"{row.policy}@{row.revision}",
+        policy=cited(row),
         state="running" if row.finished_at is None else "succeeded",
         batch_id=row.batch_id,
         created_after=row.created_after,
@@ -75,3 +75,8 @@ def shape(row: RelabelingRow) -> Relabeling:
         created_at=row.created_at,
         finished_at=row.finished_at,
     )
+
+
+def cited(row: RelabelingRow) -> str:
+    """`name@revision`, or `default`: that of the pack has no revisions."""
+    return f"{row.policy}@{row.revision}" if row.revision else row.policy

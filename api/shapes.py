@@ -174,6 +174,7 @@ def result(job_id: str, report: Mapping[str, Any]) -> evidence.Result:
             "job_id": job_id,
             "coverage": coverage,
             "tracks": [track_summary(track) for track in report["tracks"][:RESULT_TRACKS]],
+            "crops": [crop_shown(crop) for crop in report.get("crops", ())],
             "links": {
                 "job": own,
                 "tracks": f"{own}/tracks",
@@ -184,6 +185,13 @@ def result(job_id: str, report: Mapping[str, Any]) -> evidence.Result:
                 "artifacts": f"{own}/artifacts",
             },
         }
+    )
+
+
+def crop_shown(crop: Mapping[str, Any]) -> evidence.CropShown:
+    """From its entry in the stored report."""
+    return evidence.CropShown.model_validate(
+        {**crop, "artifact_id": crop["crop_id"], "t_ms": milliseconds(crop["time_seconds"])}
     )
 
 

@@ -21,7 +21,7 @@ class ExportRow(Table):
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
     state: Mapped[str]
     rows: Mapped[str]
-    """What a row is: a job, a track, a clip or a frame."""
+    """What a row is: a job, a track, a clip, a frame or a segment."""
     format: Mapped[str]
     fields: Mapped[list[str]]
     """Names of the columns, in their order."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import BigInteger, ForeignKey, Index, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from styleflow.tables import Table, now
@@ -36,6 +38,9 @@ class RelabelingRow(Table):
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
     policy: Mapped[str]
     revision: Mapped[int]
+    """0 with `default`: back to the packs' own."""
+    own_thresholds: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """With `default`: those of the packs that were served when it was ordered, as `restoring.Own`."""
     batch_id: Mapped[str | None]
     created_after: Mapped[datetime | None]
     created_before: Mapped[datetime | None]

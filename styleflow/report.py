@@ -173,6 +173,22 @@ class FaceTrack:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FaceCrop:
+    """What a picture shows that was kept of the video: one aligned face on one frame."""
+
+    crop_id: str
+    """`crop-1` and so on, in order of what they tell."""
+    track_id: str
+    clip_index: int
+    """Which clip of the track it was chosen for."""
+    frame_index: int
+    time_seconds: float
+    score: float | None
+    """Of the frame, as in its row of evidence; likewise the attention."""
+    attention: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Thresholds:
     """Calibrated probabilities from which each verdict is given; they come from the pack, never from code."""
 
@@ -224,6 +240,8 @@ class VideoReport:
     tracks: tuple[FaceTrack, ...]
     pipeline: Pipeline
     warnings: tuple[ReportWarning, ...] = ()
+    crops: tuple[FaceCrop, ...] = ()
+    """Pictures that were asked for and made. Their choice tells scores, so there are none without."""
     timing_ms: Mapping[str, int] = field(default_factory=dict)
     report_version: str = REPORT_VERSION
 
@@ -236,6 +254,8 @@ class VideoReport:
             raise ValueError(f"{self.reason!r} is no reason for {self.outcome}")
         if scored and self.pipeline.calibration is None:
             raise ValueError("a pack without calibration gives no score")
+        if self.crops and not scored:
+            raise ValueError(f"no face is picked out where the outcome is {self.outcome}")
         for logits, probabilities in _judgements(self):
             if not scored and any(number is not None for number in (*logits, *probabilities)):
                 raise ValueError(f"no face, clip or frame has a number where the outcome is {self.outcome}")
@@ -245,7 +265,7 @@ class VideoReport:
 
 def _judgements(report: VideoReport) -> Iterator[tuple[Numbers, Numbers]]:
     """Every number that judges, as logits and probabilities: of the video, then of each track, its clips and frames."""
-    yield (report.score,), (report.probability,)
+    yield (report.score,), (report.probability, *(crop.score for crop in report.crops))
     for track in report.tracks:
         yield (track.score,), (track.probability,)
         yield tuple(clip.logit for clip in track.clips), tuple(clip.probability for clip in track.clips)

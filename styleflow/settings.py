@@ -86,6 +86,7 @@ class Settings(BaseSettings):
     sandbox_memory_bytes: int = 2 << 30
     sandbox_stall_seconds: float = 20.0
     sandbox_required: bool = False
+    crops: bool = True
 
     # webhooks
     webhook_timeout_seconds: float = 15.0

@@ -140,6 +140,8 @@ class JobRow(Table):
     probability: Mapped[float | None]
     media: Mapped[dict[str, Any] | None]
     pipeline: Mapped[dict[str, Any] | None]
+    top_segments: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB(none_as_null=True))
+    """The highest stretches of a scored video by the thresholds that it was judged by; kept with the frames."""
     error: Mapped[dict[str, Any] | None]
 
     row_version: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))

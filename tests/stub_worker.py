@@ -14,6 +14,7 @@ from styleflow.logging import configure_logging
 from styleflow.report import Coverage, MediaFacts, NotApplicableReason, Outcome, Pipeline, VideoReport
 from styleflow.settings import Settings
 from worker.app import run
+from worker.execution import KeepCrop
 from worker.fetch import FetchedVideo
 
 
@@ -34,6 +35,7 @@ class StubAnalyzer:
         *,
         report_progress: Callable[[dict[str, Any]], None],
         checkpoint: Callable[[], None],
+        keep_crop: KeepCrop | None = None,
     ) -> VideoReport:
         until = time.monotonic() + float(video.path.read_text().split()[0])
         report_progress({"phase": "analysing", "clips_done": 0, "clips_total": 1, "fraction": 0.5})

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 import torch
 
-from styleflow.detection.analyze import AnalysisOptions, Progress, analyze
+from styleflow.detection.analyze import AnalysisOptions, KeepCrop, Progress, analyze
 from styleflow.detection.engine import Detector
 from styleflow.detection.pipeline import describe
 from styleflow.errors import ConfigurationError, InternalFailure, ModelUnavailable
@@ -49,6 +49,7 @@ class DetectorAnalyzer:
         *,
         report_progress: Callable[[dict[str, Any]], None],
         checkpoint: Callable[[], None],
+        keep_crop: KeepCrop | None = None,
     ) -> VideoReport:
         """Raises MediaError leaves, GpuOutOfMemory, ModelUnavailable, and what `checkpoint` raises."""
         return analyze(
@@ -57,6 +58,7 @@ class DetectorAnalyzer:
             options=replace(analysis_options(options, self.defaults), sha256=video.sha256),
             progress=lambda progress: report_progress(progress_values(progress)),
             checkpoint=checkpoint,
+            keep_crop=keep_crop,
         )
 
     def _detector(self, model: str) -> Detector:

@@ -81,6 +81,7 @@ def _execution(
         heartbeat_seconds=min(settings.heartbeat_seconds, settings.lease_seconds / 4),
         max_attempt_seconds=settings.max_attempt_seconds,
         stopping=stopping,
+        crops=settings.crops,
     )
 
 

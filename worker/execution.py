@@ -5,11 +5,10 @@ Two short transactions and the heartbeats; none is open while pixels move.
 
 from __future__ import annotations
 
-import json
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,17 +37,18 @@ from styleflow.errors import (
 from styleflow.jobs import progress
 from styleflow.jobs.queries import Claim, claim
 from styleflow.jobs.reuse import Dedupe, content_key, find_earlier, settle_from
-from styleflow.report import Pipeline, Thresholds, VideoReport, report_to_json
+from styleflow.report import FaceCrop, Pipeline, Thresholds, VideoReport
 from styleflow.storage.bucket import Bucket
-from styleflow.storage.copying import copy_folder
-from styleflow.storage.keys import report_key
 from styleflow.telemetry import ATTEMPTS_ENDED, FENCED_COMMITS
 from styleflow.verdicts import under
+from worker import evidence
 from worker.fetch import FetchedVideo, Sources, fetch_watched
 from worker.lease import Lease
 
 log = structlog.get_logger(__name__)
 Written = TypeVar("Written")
+KeepCrop = Callable[[FaceCrop, bytes], None]
+"""Takes a JPEG of an aligned face, and what it shows."""
 
 
 class Analyzer(Protocol):
@@ -74,7 +74,10 @@ class Analyzer(Protocol):
         *,
         report_progress: Callable[[dict[str, Any]], None],
         checkpoint: Callable[[], None],
-    ) -> VideoReport: ...
+        keep_crop: KeepCrop | None = None,
+    ) -> VideoReport:
+        """`keep_crop` is given each picture that the report names; without it there are none."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +95,8 @@ class Execution:
     heartbeat_seconds: float
     max_attempt_seconds: float
     stopping: threading.Event
+    crops: bool = True
+    """Whether pictures of faces are made and kept, where a job keeps any."""
 
     def run(self, *, job_id: str | None = None, lanes: tuple[str, ...] = ()) -> bool:
         """Carry out the named job, or any due one of the lanes. False when there was nothing to claim."""
@@ -152,43 +157,55 @@ class Execution:
     def _produce(self, held: Claim, lease: Lease) -> tuple[VideoReport, str | None] | None:
         """Fetch, analyze, store; None when an earlier result settled the job. The stored object's key holds the fencing
         token, so attempts never share one. With zero retention nothing is stored, and there is no key."""
-        key = None if held.zero_retention else report_key(held.job_id, held.token)
+        crops: dict[str, bytes] = {}
+
+        def keep(crop: FaceCrop, jpeg: bytes) -> None:
+            crops[crop.crop_id] = jpeg
+
         lease.check()
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
             lease.report({"phase": "fetching"})
             started = time.monotonic()
             video = fetch_watched(held.source, self.sources, Path(folder), lease.check)
             fetch_ms = round((time.monotonic() - started) * 1000)
-            if held.dedupe == Dedupe.REUSE and self._settled_from_earlier(held, lease, video, key):
+            if held.dedupe == Dedupe.REUSE and self._settled_from_earlier(held, lease, video):
                 return None
             report = self.analyzer.analyze(
-                video, held.model, held.options, report_progress=lease.report, checkpoint=lease.check
+                video,
+                held.model,
+                held.options,
+                report_progress=lease.report,
+                checkpoint=lease.check,
+                keep_crop=keep if self._keeps_crops(held) else None,
             )
         lease.check()
         if held.thresholds is not None:
             report = under(report, Thresholds(**held.thresholds))
-        if key is None:
+        if held.zero_retention:
             return report, None
-        body = report_to_json(report)
-        body["timing_ms"] = {"fetch": fetch_ms, **body["timing_ms"]}
-        self.bucket.put(key, json.dumps(body, separators=(",", ":")).encode(), "application/json")
-        return report, key
+        return report, evidence.store(self.bucket, held, report, crops, fetch_ms, lease.check)
 
-    def _settled_from_earlier(self, held: Claim, lease: Lease, video: FetchedVideo, key: str | None) -> bool:
+    def _keeps_crops(self, held: Claim) -> bool:
+        return self.crops and evidence.wants_crops(held)
+
+    def _settled_from_earlier(self, held: Claim, lease: Lease, video: FetchedVideo) -> bool:
         """Whether an earlier result was there to be used: then this job has it too, with objects of its own where it
-        keeps any (`key`)."""
+        keeps any."""
         wanted = content_key(video.sha256, self.analyzer.pipeline(held.model), held.options, held.thresholds)
         with self.database.transaction() as session:
             earlier = find_earlier(session, held.project_id, wanted)
         if earlier is None:
             return False
+        key: str | None = None
+        crops: Sequence[Mapping[str, Any]] = ()
         try:
-            if key is not None:
-                copy_folder(self.bucket, earlier.report_key, key, video.path.parent, lease.check)
+            if not held.zero_retention:
+                scratch, pictured = video.path.parent, self._keeps_crops(held)
+                key, crops = evidence.copy(self.bucket, earlier, held, scratch, lease.check, crops=pictured)
         except (SourceNotFound, StorageUnavailable) as error:  # the video is here: then it is judged
             log.warning("earlier_result_not_copied", code=error.code)
             return False
-        return self._settle(lease, lambda session: settle_from(session, held.job_id, held.token, earlier, key))
+        return self._settle(lease, lambda session: settle_from(session, held.job_id, held.token, earlier, key, crops))
 
     def _settle(self, lease: Lease, write: Callable[[Session], Written]) -> Written:
         """One transaction; a database that is away for a moment is asked again, for the length of a lease at most.

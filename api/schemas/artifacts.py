@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from api.schemas.body import ResponseBody, Timestamp
+from api.schemas.evidence import CropShown
 
 
 class Artifact(ResponseBody):
@@ -14,11 +15,18 @@ class Artifact(ResponseBody):
 
     id: str
     object: Literal["artifact"] = "artifact"
-    kind: Annotated[str, Field(description="`report`: the whole report, frames included. More kinds may come.")]
+    kind: Annotated[
+        str,
+        Field(
+            description="`report`: the whole report, frames included. `crop`: a face on one frame, aligned. More kinds"
+            " may come."
+        ),
+    ]
     content_type: str
     size_bytes: int
     created_at: Timestamp
     url: Annotated[str, Field(description="Answers with 303 to a short-lived address.")]
+    shows: Annotated[CropShown | None, Field(description="Of a crop: whose face it is, and when.")] = None
 
 
 class ArtifactList(ResponseBody):

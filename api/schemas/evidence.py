@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from api.schemas.body import Milliseconds, RequestBody, ResponseBody, Text
 from styleflow.report import Outcome, Verdict
+from styleflow.segments import GAP_MS, MIN_MS
 
 
 class Coverage(ResponseBody):
@@ -106,6 +107,18 @@ class TrackPage(ResponseBody):
     has_more: bool
 
 
+class CropShown(ResponseBody):
+    """A picture of a face: which it is, on which frame, and what the frame scored."""
+
+    artifact_id: Annotated[str, Field(description="The picture is at `/artifacts/{artifact_id}` while it is kept.")]
+    track_id: str
+    clip_index: Annotated[int, Field(description="The clip of the track that it was chosen for.")]
+    frame_index: int
+    t_ms: int
+    score: float | None
+    attention: Annotated[float | None, Field(description="0 to 1, relative to the largest of the clip.")]
+
+
 class Result(ResponseBody):
     """The answer about one video. It never changes; score, probability and verdict are there exactly when `scored`."""
 
@@ -119,6 +132,10 @@ class Result(ResponseBody):
     thresholds: dict[str, Any] | None
     coverage: Coverage
     tracks: Annotated[list[TrackSummary], Field(description="The first 16; all of them at `/tracks`.")]
+    crops: Annotated[
+        list[CropShown],
+        Field(description="Pictures that were kept of the highest clips of each face, the most telling first."),
+    ]
     media: dict[str, Any]
     pipeline: dict[str, Any]
     warnings: list[dict[str, Any]]
@@ -187,5 +204,5 @@ class SegmentQuery(RequestBody):
     leave_score: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None, description="A segment stays at or above it; 0.1 below `min_score` when left out."
     )
-    min_ms: Annotated[Milliseconds, Field(description="Shorter segments are left out.")] = 200
-    gap_ms: Annotated[Milliseconds, Field(description="Segments no further apart are one.")] = 400
+    min_ms: Annotated[Milliseconds, Field(description="Shorter segments are left out.")] = MIN_MS
+    gap_ms: Annotated[Milliseconds, Field(description="Segments no further apart are one.")] = GAP_MS

@@ -57,12 +57,22 @@ class Faces(RequestBody):
     min_size_px: Annotated[WholeNumber, Field(ge=16, le=2048)] | None = None
 
 
+class Evidence(RequestBody):
+    """What is kept beside the report."""
+
+    crops: Annotated[
+        bool | None,
+        Field(strict=True, description="Pictures of the faces, where the operator keeps any; `false`: none."),
+    ] = None
+
+
 class Options(RequestBody):
     """What is left out takes the installation's default."""
 
     sampling: Sampling = Sampling()
     region: Region = Region()
     faces: Faces = Faces()
+    evidence: Evidence = Evidence()
 
 
 def stored_options(options: Options) -> dict[str, Any]:

@@ -23,6 +23,16 @@ class JobEventLinks(ResponseBody):
     result: str | None
 
 
+class TopSegment(ResponseBody):
+    """A stretch of one face that looks manipulated; scores are calibrated probabilities."""
+
+    track_id: str
+    start_ms: int
+    end_ms: int
+    peak: float
+    mean: float
+
+
 class JobEventData(ResponseBody):
     """The job as it was when the event happened. `sequence` grows with each event of the job."""
 
@@ -34,6 +44,13 @@ class JobEventData(ResponseBody):
     verdict: Literal["no_evidence", "weak", "suspicious", "strong"] | None
     score: float | None
     probability: float | None
+    top_segments: Annotated[
+        list[TopSegment] | None,
+        Field(
+            description="With `job.succeeded` only: the three highest stretches of the video by the usual rule of"
+            " `/segments`. Null where the outcome is not `scored`, and with zero retention."
+        ),
+    ] = None
     error: EventError | None
     sequence: int
     links: JobEventLinks

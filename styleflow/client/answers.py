@@ -98,6 +98,7 @@ class Result(Shown):
     thresholds: dict[str, Any] | None = None
     coverage: dict[str, Any] = Field(default_factory=dict)
     tracks: list[Track] = Field(default_factory=list)
+    crops: list[dict[str, Any]] = Field(default_factory=list)
     media: dict[str, Any] = Field(default_factory=dict)
     pipeline: dict[str, Any] = Field(default_factory=dict)
     warnings: list[dict[str, Any]] = Field(default_factory=list)

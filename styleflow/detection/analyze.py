@@ -7,7 +7,8 @@ clips, whatever the video's length. A video that cannot be decoded raises; it ne
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,17 +18,20 @@ from styleflow.detection.coverage import coverage, findings, warnings
 from styleflow.detection.engine import Detector
 from styleflow.detection.evidence import face_track, most_telling
 from styleflow.detection.examination import Examination, Stopwatch
+from styleflow.detection.gallery import Gallery, shown
 from styleflow.detection.inputs import QualityFloor
 from styleflow.detection.losses import holds_frames
 from styleflow.detection.pipeline import describe, pack_warnings
 from styleflow.detection.score import Policy, decide
 from styleflow.errors import CorruptMedia
 from styleflow.faces.track import TrackRules
-from styleflow.report import Outcome, VideoReport
+from styleflow.report import FaceCrop, FaceTrack, Outcome, VideoReport
 from styleflow.video.clips import CLIP_FRAMES, Sampling, SamplingPlan, plan_sampling
 from styleflow.video.probe import MediaLimits
 from styleflow.video.sandbox import SandboxLimits, VideoReader, open_video
 
+KeepCrop = Callable[[FaceCrop, bytes], None]
+"""Takes a JPEG of an aligned face, and what it shows."""
 PROGRESS_EVERY = 8
 """Frames from one word of progress to the next."""
 
@@ -78,8 +82,12 @@ def analyze(
     options: AnalysisOptions | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
     checkpoint: Callable[[], None] = lambda: None,
+    keep_crop: KeepCrop | None = None,
 ) -> VideoReport:
     """Judge one video.
+
+    `keep_crop` is given, at the end, each of the few pictures of faces that the report then names; without it none are
+    made. There are none where the outcome is not `scored`.
 
     `checkpoint` is called before every fourth frame and every call of the network, and about twice a second while
     the decoder is waited for; what it raises passes through, after the decoder was ended. Raises the leaves of
@@ -95,6 +103,7 @@ def analyze(
         floor=options.quality_floor,
         checkpoint=checkpoint,
         clock=clock,
+        gallery=None if keep_crop is None else Gallery(),
     )
     checkpoint()
     progress(Progress(phase="probing", clips_done=0, clips_total=None, fraction=0.0))
@@ -108,11 +117,16 @@ def analyze(
         )
         _look(video, plan, examination, progress, checkpoint)
     progress(_progress("scoring", examination.frames, plan))
-    return _report(video, plan, examination, detector, options)
+    return _report(video, plan, examination, detector, options, keep_crop)
 
 
 def _report(
-    video: VideoReader, plan: SamplingPlan, examination: Examination, detector: Detector, options: AnalysisOptions
+    video: VideoReader,
+    plan: SamplingPlan,
+    examination: Examination,
+    detector: Detector,
+    options: AnalysisOptions,
+    keep_crop: KeepCrop | None,
 ) -> VideoReport:
     """Decide, and put numbers on faces, clips and frames only where the outcome is `scored`."""
     found = findings(video, plan, examination, options.min_face_px)
@@ -120,6 +134,11 @@ def _report(
     scored = decision.outcome is Outcome.SCORED
     scale = detector.card.calibration if scored else None
     reported = most_telling(examination.records.values(), options.max_tracks, options.policy if scored else None)
+    tracks = [(record.number, face_track(record, scale, options.policy)) for record in reported]
+    pictures = _pictures(examination.gallery, tracks) if scored else []
+    if keep_crop is not None:
+        for crop, jpeg in pictures:
+            keep_crop(crop, jpeg)
     return VideoReport(
         outcome=decision.outcome,
         reason=decision.reason,
@@ -130,11 +149,20 @@ def _report(
         pooling=options.policy.pooling_name,
         media=replace(video.facts, sha256=options.sha256),
         coverage=coverage(video, plan, examination),
-        tracks=tuple(face_track(record, scale, options.policy) for record in reported),
+        tracks=tuple(track for _, track in tracks),
         pipeline=describe(detector),
         warnings=(*pack_warnings(detector.card), *warnings(video, plan, examination, reported)),
+        crops=tuple(crop for crop, _ in pictures),
         timing_ms=examination.clock.milliseconds(),
     )
+
+
+def _pictures(gallery: Gallery | None, tracks: Sequence[tuple[int, FaceTrack]]) -> list[tuple[FaceCrop, bytes]]:
+    """Those of the faces that score highest come first."""
+    if gallery is None:
+        return []
+    ranked = sorted(tracks, key=lambda numbered: math.inf if numbered[1].score is None else -numbered[1].score)
+    return shown(gallery.best([number for number, _ in ranked]), tracks)
 
 
 def _look(

@@ -96,6 +96,11 @@ def _warnings(
             "faces_left_out",
             f"More faces at once than are followed: {examination.faces_ignored} sightings were left out.",
         )
+    if examination.gallery is not None and examination.gallery.failures:
+        yield (
+            "crops_left_out",
+            f"{examination.gallery.failures} pictures of faces could not be made. Nothing was judged by them.",
+        )
     if left_out := len(examination.records) - len(reported):
         yield (
             "tracks_left_out",

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from styleflow.detection.engine import Detector
 from styleflow.detection.evidence import TrackRecord, box_size
+from styleflow.detection.gallery import Gallery
 from styleflow.detection.inputs import ClipInput, QualityFloor, prepare
 from styleflow.detection.pace import Pace
 from styleflow.detection.stream import KEY_EVERY, FaceClip, FaceStream, Settled
@@ -64,6 +65,7 @@ class Examination:
         floor: QualityFloor,
         checkpoint: Callable[[], None],
         clock: Stopwatch,
+        gallery: Gallery | None = None,
     ) -> None:
         self._detector = detector
         self._stream = FaceStream(detector.faces, rules)
@@ -71,6 +73,8 @@ class Examination:
         self._floor = floor
         self._checkpoint = checkpoint
         self.clock = clock
+        self.gallery = gallery
+        """Pictures of the faces, where they are wanted."""
         self._batch: list[tuple[FaceClip, ClipInput]] = []
         self.records: dict[int, TrackRecord] = {}
         self.frames = 0
@@ -133,4 +137,8 @@ class Examination:
         with self.clock.measuring("network"):
             judgements = self._detector.judge([pictures for _, pictures in batch])
         for (clip, _), judgement in zip(batch, judgements, strict=True):
-            self.records[clip.track].judged(clip, judgement)
+            record = self.records[clip.track]
+            record.judged(clip, judgement)
+            if self.gallery is not None:
+                with self.clock.measuring("crops"):
+                    self.gallery.offer(clip, len(record.clips) - 1, judgement)

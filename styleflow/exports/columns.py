@@ -148,8 +148,20 @@ _FRAMES = (
     Column("attention", Kind.NUMBER),
 )
 
+_SEGMENTS = (
+    Column("job_id", Kind.TEXT),
+    Column("track_id", Kind.TEXT),
+    Column("start_ms", Kind.INTEGER),
+    Column("end_ms", Kind.INTEGER),
+    Column("peak", Kind.NUMBER),
+    Column("mean", Kind.NUMBER),
+    Column("enter", Kind.NUMBER),
+    Column("leave", Kind.NUMBER),
+    Column("policy", Kind.TEXT),
+)
+
 COLUMNS: Mapping[Rows, tuple[Column, ...]] = MappingProxyType(
-    {Rows.JOBS: _JOBS, Rows.TRACKS: _TRACKS, Rows.CLIPS: _CLIPS, Rows.FRAMES: _FRAMES}
+    {Rows.JOBS: _JOBS, Rows.TRACKS: _TRACKS, Rows.CLIPS: _CLIPS, Rows.FRAMES: _FRAMES, Rows.SEGMENTS: _SEGMENTS}
 )
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from styleflow.exports.columns import COLUMNS, Column
 from styleflow.exports.state import Rows
 from styleflow.jobs.state import JobState
+from styleflow.segments import find_segments, usual_rule
 
 JOBS_AT_ONCE = 2_000
 """With 8 KB of metadata each they are 16 MB."""
@@ -72,6 +73,8 @@ def read_chunk(session: Session, selection: Selection, after: Checkpoint) -> Chu
             return _clips(session, selection, start)
         case Rows.FRAMES:
             return _frames(session, selection, start)
+        case Rows.SEGMENTS:
+            return _segments(session, selection, start)
 
 
 def _jobs(session: Session, selection: Selection, start: Checkpoint) -> Chunk | None:
@@ -141,6 +144,16 @@ def _frames(session: Session, selection: Selection, start: Checkpoint) -> Chunk 
     return _expanded(session, selection, start, "cardinality(t.frame_index)", columns, _frames_of)
 
 
+def _segments(session: Session, selection: Selection, start: Checkpoint) -> Chunk | None:
+    # By the thresholds of now, as `/segments` has it: a policy may have been put on the result since.
+    thresholds = (
+        "(select coalesce(nullif(j.policy_thresholds, 'null'), r.report -> 'thresholds')::text from jobs j"
+        " left join results r on r.job_id = j.id where j.id = s.id and j.outcome = 'scored')"
+    )
+    columns = f"t.time_seconds, t.score, {thresholds}"
+    return _expanded(session, selection, start, "cardinality(t.frame_index)", columns, _segments_of)
+
+
 def _expanded(
     session: Session,
     selection: Selection,
@@ -183,6 +196,17 @@ def _frames_of(job_id: str, track_id: str, data: Row) -> Iterable[Row]:
     boxes = zip(edges[0::4], edges[1::4], edges[2::4], edges[3::4], strict=True)
     for frame, time, edges_of_frame, *numbers in zip(index, seconds, boxes, *judged, strict=True):
         yield (job_id, track_id, frame, round(time * 1000), *edges_of_frame, *numbers)
+
+
+def _segments_of(job_id: str, track_id: str, data: Row) -> Iterable[Row]:
+    seconds, scores, stored = data
+    thresholds = json.loads(stored or "null")
+    if thresholds is None:
+        return
+    rule = usual_rule(float(thresholds["suspicious"]))
+    for segment in find_segments([round(time * 1000) for time in seconds], scores, rule):
+        span = (segment.start_ms, segment.end_ms, segment.peak, segment.mean)
+        yield (job_id, track_id, *span, rule.enter, rule.leave, thresholds["policy"])
 
 
 def _behind(place: Row) -> Checkpoint:

@@ -30,9 +30,10 @@ class Rows(StrEnum):
     TRACKS = "tracks"
     CLIPS = "clips"
     FRAMES = "frames"
+    SEGMENTS = "segments"
 
 
-EVIDENCE = frozenset({Rows.TRACKS, Rows.CLIPS, Rows.FRAMES})
+EVIDENCE = frozenset({Rows.TRACKS, Rows.CLIPS, Rows.FRAMES, Rows.SEGMENTS})
 """What only a key with `evidence:read` may have written and read."""
 
 

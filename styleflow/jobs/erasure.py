@@ -60,7 +60,7 @@ def strip_jobs(session: Session, jobs: Sequence[JobRow], *, erasure_id: str | No
         job.source = {"type": job.source.get("type")}
         job.options, job.tags, job.job_metadata, job.progress = {}, {}, {}, {}
         job.client_ref = job.callback_endpoint_id = job.request_id = None
-        job.media = None
+        job.media = job.top_segments = None
         job.content_key = job.deduplicated_from = job.policy_thresholds = None
         job.source_until = job.crops_until = job.frames_until = None
         job.row_version += 1

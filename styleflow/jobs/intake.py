@@ -173,7 +173,8 @@ def _again(
             dedupe=job.dedupe,
             policy=job.policy,
             policy_revision=job.policy_revision,
-            policy_thresholds=job.policy_thresholds,
+            # Without a revision they are the pack's own, put back on a result: the next pack has its own.
+            policy_thresholds=None if job.policy_revision is None else job.policy_thresholds,
             client_ref=job.client_ref,
             tags=job.tags,
             metadata=job.job_metadata,

@@ -185,6 +185,11 @@ def read(stored: Mapping[str, Any]) -> Retention:
     )
 
 
+def has_ended(stored: Mapping[str, Any] | None, kept_class: KeptClass) -> bool:
+    """Whether the class of a job has gone, by what is stored as its agreement."""
+    return kept_class in (stored or {}).get("ended", {})
+
+
 def dates(kept: Retention, finished_at: datetime, *, succeeded: bool) -> Dates:
     """Everything counts from the end of the job, but the source: that from when it was accepted."""
     results = finished_at + timedelta(days=kept.results_days)

@@ -6,7 +6,7 @@ the walk anew. A day of grace is longer than any attempt may take between storin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from itertools import chain, islice
 
@@ -17,11 +17,12 @@ from styleflow.database import Database
 from styleflow.jobs.source_copies import ERASED
 from styleflow.jobs.transitions import clock
 from styleflow.storage.bucket import Bucket, StoredObject
+from styleflow.storage.keys import crop_key
 from styleflow.tables import ResultRow, UploadRow
 
 GRACE = timedelta(hours=24)
 OBJECTS_PER_CALL = 2000
-EVIDENCE, UPLOADS = "evidence/", "uploads/"
+EVIDENCE, UPLOADS, CROPS = "evidence/", "uploads/", "crops/"
 
 
 class OrphanReaper:
@@ -34,7 +35,7 @@ class OrphanReaper:
 
     def reap(self, limit: int = OBJECTS_PER_CALL) -> int:
         """Look at the next `limit` objects; returns how many were deleted. Raises what the bucket raises."""
-        walk = self._walk or chain(self._bucket.list(EVIDENCE), self._bucket.list(UPLOADS))
+        walk = self._walk or chain.from_iterable(map(self._bucket.list, (EVIDENCE, UPLOADS, CROPS)))
         self._walk = None  # one that breaks off or ends does not go on: the next call begins anew
         seen = list(islice(walk, limit))
         if len(seen) == limit:
@@ -51,6 +52,16 @@ def find_orphans(session: Session, objects: list[StoredObject]) -> list[str]:
     old = [found.key for found in objects if found.modified_at < before]
     jobs = {key.split("/")[1] for key in old if key.startswith(EVIDENCE)}
     uploads = {key.rpartition("/")[2] for key in old if key.startswith(UPLOADS)}
+    pictured = {key.split("/")[1] for key in old if key.startswith(CROPS)}
     named = set(session.scalars(select(ResultRow.report_key).where(ResultRow.job_id.in_(jobs))))
     named |= set(session.scalars(select(UploadRow.key).where(UploadRow.id.in_(uploads), UploadRow.state != ERASED)))
+    named |= _crops_named(session, pictured)
     return [key for key in old if key not in named]
+
+
+def _crops_named(session: Session, jobs: Iterable[str]) -> set[str]:
+    """By the results of these jobs; their class takes them when its time has come."""
+    found = session.execute(
+        select(ResultRow.job_id, ResultRow.token, ResultRow.report["crops"]).where(ResultRow.job_id.in_(jobs))
+    )
+    return {crop_key(job_id, token, crop["crop_id"]) for job_id, token, crops in found for crop in crops or ()}

@@ -41,6 +41,8 @@ class Claim:
     """Of the job's policy; None for the pack's own."""
     zero_retention: bool = False
     """No evidence may be left anywhere."""
+    keeps_crops: bool = True
+    """Whether pictures of faces are kept for any time at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +182,7 @@ def _claim_of(job: JobRow) -> Claim:
         dedupe=job.dedupe,
         thresholds=job.policy_thresholds,
         zero_retention=(job.retention or {}).get("mode") == "zero",
+        keeps_crops=(job.retention or {}).get("crops_days", 1.0) > 0,
     )
 
 

@@ -7,8 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from styleflow.report import VideoReport, report_to_json
+from styleflow.segments import find_segments, highest, usual_rule
 from styleflow.tables import JobRow
 from styleflow.writes import Write
+
+TOP_SEGMENTS = 3
+"""What an event tells; the rest is asked for."""
 
 
 def store_report(job: JobRow, token: int, report: VideoReport, report_key: str | None) -> list[Write]:
@@ -22,7 +26,23 @@ def store_report(job: JobRow, token: int, report: VideoReport, report_key: str |
     job.probability = report.probability
     job.media = value["media"] if report_key is not None else None
     job.pipeline = value["pipeline"]
+    job.top_segments = top_segments(report) if report_key is not None else None
     return [] if report_key is None else _evidence(job.id, token, value, report_key)
+
+
+def top_segments(report: VideoReport) -> list[dict[str, Any]] | None:
+    """The few stretches that look most manipulated, over all faces; None without scores."""
+    if report.thresholds is None:
+        return None
+    rule = usual_rule(report.thresholds.suspicious)
+    found = (
+        (track.track_id, segment)
+        for track in report.tracks
+        for segment in find_segments(
+            [round(seconds * 1000) for seconds in track.frames.time_seconds], track.frames.score, rule
+        )
+    )
+    return [{"track_id": track_id, **vars(segment)} for track_id, segment in highest(found, TOP_SEGMENTS)]
 
 
 def _evidence(job_id: str, token: int, value: Mapping[str, Any], report_key: str) -> list[Write]:

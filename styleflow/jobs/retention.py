@@ -121,7 +121,7 @@ def _frames(session: Session, keep: Keep, limit: int) -> int:
     session.execute(update(TrackRow).where(TrackRow.job_id.in_(ids)).values({name: [] for name in _FRAME_COLUMNS}))
     session.execute(update(ResultRow).where(ResultRow.job_id.in_(ids)).values(report_key=None))
     for job in jobs:
-        job.frames_until = None
+        job.frames_until = job.top_segments = None
         mark_ended(job, moment, KeptClass.FRAMES)
     return len(jobs)
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import insert, literal, select
+from sqlalchemy import ColumnElement, cast, insert, literal, select
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
+from styleflow.jobs.keeping import KeptClass, has_ended
 from styleflow.jobs.state import JobEvent, JobState
 from styleflow.jobs.transitions import finish, lock_held
 from styleflow.report import Pipeline
@@ -31,16 +33,19 @@ class Dedupe(StrEnum):
 
 
 _ANSWER = ("outcome", "reason", "score", "probability", "pipeline")
-_TELLING = ("media", "content_key")
-"""What tells the video from others; zero retention keeps none of it."""
+_TELLING = ("media", "content_key", "top_segments")
+"""What tells the video from others, and evidence; zero retention keeps none of it."""
 
 
 @dataclass(frozen=True)
 class Earlier:
-    """A job whose result can be used again, and where its report lies."""
+    """A job whose result can be used again, and where its report and its crops lie."""
 
     job_id: str
     report_key: str
+    token: int = 0
+    crops: Sequence[Mapping[str, Any]] = ()
+    """Those that are still kept, as its report names them."""
 
 
 def content_key(
@@ -64,9 +69,16 @@ def content_key(
 
 
 def find_earlier(session: Session, project_id: str, key: bytes) -> Earlier | None:
-    """The newest job of the project with that result, all of its evidence still kept."""
+    """The newest job of the project with that result, all of its evidence still kept, but for crops, which may have
+    had their time: nobody is made to wait for what only illustrates."""
     found = session.execute(
-        select(JobRow.id, ResultRow.report_key)
+        select(
+            JobRow.id,
+            JobRow.retention,
+            ResultRow.report_key,
+            ResultRow.token,
+            ResultRow.report["crops"].label("crops"),
+        )
         .join(ResultRow, ResultRow.job_id == JobRow.id)
         .where(
             JobRow.project_id == project_id,
@@ -78,13 +90,23 @@ def find_earlier(session: Session, project_id: str, key: bytes) -> Earlier | Non
         .order_by(JobRow.finished_at.desc())
         .limit(1)
     ).one_or_none()
-    return None if found is None else Earlier(found.id, str(found.report_key))
+    if found is None:
+        return None
+    ended = has_ended(found.retention, KeptClass.CROPS)
+    return Earlier(found.id, str(found.report_key), found.token, () if ended else found.crops or ())
 
 
-def settle_from(session: Session, job_id: str, token: int, earlier: Earlier, report_key: str | None) -> bool:
-    """Settle with a copy of the earlier result, whose objects lie under `report_key` already; None with zero retention:
-    then the answer alone is kept. False, and nothing is written, when it was erased or ran out meanwhile. Raises
-    LeaseLost.
+def settle_from(
+    session: Session,
+    job_id: str,
+    token: int,
+    earlier: Earlier,
+    report_key: str | None,
+    crops: Sequence[Mapping[str, Any]] = (),
+) -> bool:
+    """Settle with a copy of the earlier result, whose objects lie under `report_key` already, and those of its crops
+    that were copied, too; None with zero retention: then the answer alone is kept. False, and nothing is written, when
+    it was erased or ran out meanwhile. Raises LeaseLost.
     """
     job = lock_held(session, job_id, token)
     # Locked against erasure and retention until the copy is committed: what is copied was there.
@@ -99,8 +121,11 @@ def settle_from(session: Session, job_id: str, token: int, earlier: Earlier, rep
     if source is None or kept is None or kept.report_key != earlier.report_key or source.project_id != job.project_id:
         return False
     if report_key is not None:
-        _copy(session, ResultRow, earlier.job_id, {"job_id": job_id, "token": token, "report_key": report_key})
-        _copy(session, TrackRow, earlier.job_id, {"job_id": job_id})
+        mine: dict[str, ColumnElement[Any]] = {"job_id": literal(job_id)}
+        report = ResultRow.report.concat(cast({"crops": list(crops)}, JSONB))
+        changes = {**mine, "token": literal(token), "report_key": literal(report_key), "report": report}
+        _copy(session, ResultRow, earlier.job_id, changes)
+        _copy(session, TrackRow, earlier.job_id, mine)
     job.verdict = kept.verdict  # as it was found: the earlier job may have other words by now
     for name in _ANSWER if report_key is None else (*_ANSWER, *_TELLING):
         setattr(job, name, getattr(source, name))
@@ -109,8 +134,10 @@ def settle_from(session: Session, job_id: str, token: int, earlier: Earlier, rep
     return True
 
 
-def _copy(session: Session, table: type[ResultRow | TrackRow], job_id: str, changes: Mapping[str, Any]) -> None:
+def _copy(
+    session: Session, table: type[ResultRow | TrackRow], job_id: str, changes: Mapping[str, ColumnElement[Any]]
+) -> None:
     """Rows of one job as rows of another, inside the database; `created_at` is made anew."""
     names = [column.name for column in table.__table__.columns if column.name != "created_at"]
-    values = [literal(changes[name]) if name in changes else getattr(table, name) for name in names]
+    values = [changes.get(name, getattr(table, name)) for name in names]
     session.execute(insert(table).from_select(names, select(*values).where(table.job_id == job_id)))

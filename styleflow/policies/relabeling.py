@@ -21,7 +21,8 @@ from styleflow.database import Database
 from styleflow.errors import NotFound, QuotaExceeded
 from styleflow.ids import new_id
 from styleflow.jobs.state import JobState, look_again_in
-from styleflow.policies.queries import newest, snapshot, thresholds_of
+from styleflow.policies import restoring
+from styleflow.policies.queries import DEFAULT, newest, snapshot, thresholds_of
 from styleflow.policy_tables import PolicyRow, RelabelingRow
 from styleflow.report import Outcome, Thresholds
 from styleflow.tables import JobRow
@@ -43,9 +44,12 @@ class Scope:
     created_before: datetime | None = None
 
 
-def order(session: Session, project_id: str, name: str, scope: Scope) -> RelabelingRow:
-    """Write down that the newest revision is to be put on the stored results. Raises NotFound and QuotaExceeded."""
-    policy = newest(session, project_id, name)
+def order(
+    session: Session, project_id: str, name: str, scope: Scope, own: restoring.Own | None = None
+) -> RelabelingRow:
+    """Write down that the newest revision is to be put on the stored results; for `default`, that they are to go back
+    to their packs' thresholds, of which `own` are those that are served. Raises NotFound and QuotaExceeded."""
+    revision = 0 if name == DEFAULT else newest(session, project_id, name).revision
     under_way = select(func.count()).where(RelabelingRow.project_id == project_id, RelabelingRow.finished_at.is_(None))
     if (session.scalar(under_way) or 0) >= MAX_OPEN:
         raise QuotaExceeded(
@@ -56,8 +60,9 @@ def order(session: Session, project_id: str, name: str, scope: Scope) -> Relabel
     row = RelabelingRow(
         id=new_id("rlb"),
         project_id=project_id,
-        policy=policy.name,
-        revision=policy.revision,
+        policy=name,
+        revision=revision,
+        own_thresholds=dict(own or {}) if name == DEFAULT else None,
         batch_id=scope.batch_id,
         created_after=scope.created_after,
         created_before=scope.created_before,
@@ -123,7 +128,6 @@ def preview(session: Session, project_id: str, thresholds: Thresholds, scope: Sc
 
 
 def _step(session: Session, row: RelabelingRow) -> int:
-    policy = session.get_one(PolicyRow, (row.project_id, row.policy, row.revision))
     scope = Scope(
         batch_id=row.batch_id, created_after=row.created_after, created_before=row.created_before or row.created_at
     )
@@ -142,12 +146,18 @@ def _step(session: Session, row: RelabelingRow) -> int:
         .limit(CHUNK)
     ).all()
     if jobs:
-        row.changed += apply(session, policy, {job.id: job.probability for job in jobs})
+        row.changed += _put_words(session, row, {job.id: job.probability for job in jobs})
         row.looked_at += len(jobs)
         row.last_created_at, row.last_id = jobs[-1].created_at, jobs[-1].id
     if len(jobs) < CHUNK:
         _end_of_pass(session, row)
     return len(jobs) + 1
+
+
+def _put_words(session: Session, row: RelabelingRow, probabilities: Mapping[str, float]) -> int:
+    if row.policy == DEFAULT:
+        return restoring.restore(session, row.own_thresholds or {}, list(probabilities))
+    return apply(session, session.get_one(PolicyRow, (row.project_id, row.policy, row.revision)), probabilities)
 
 
 def _end_of_pass(session: Session, row: RelabelingRow) -> None:

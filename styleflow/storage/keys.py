@@ -25,6 +25,11 @@ def crops_prefix(job_id: str) -> str:
     return f"{checked(f'crops/{job_id}')}/"
 
 
+def crop_key(job_id: str, token: int, crop_id: str) -> str:
+    """One picture of a face that an attempt made, or took over."""
+    return checked(f"{crops_prefix(job_id)}{token}/{crop_id}.jpg")
+
+
 def upload_key(project_id: str, upload_id: str) -> str:
     """The bytes of one upload; the caller's file name is no part of it."""
     return checked(f"uploads/{project_id}/{upload_id}")

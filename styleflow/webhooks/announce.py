@@ -245,6 +245,7 @@ def _data(job: JobRow, type: str) -> dict[str, Any]:
         "verdict": job.verdict,
         "score": job.score,
         "probability": job.probability,
+        **({"top_segments": job.top_segments} if type == "job.succeeded" else {}),
         "error": _short(job.error),
         "sequence": job.event_sequence,
         "links": {"self": self_link, "result": f"{self_link}/result" if type == "job.succeeded" else None},

@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from styleflow.packs import COMPONENTS, PackCard, Preprocessing, Training, Weigh
 from styleflow.report import (
     ClipScore,
     Coverage,
+    FaceCrop,
     FaceTrack,
     FrameEvidence,
     InconclusiveReason,
@@ -96,6 +97,8 @@ class Tenant:
         key = f"evidence/{job_id}/1/report.json"
         bucket = open_bucket(self.running.settings.bucket_url)
         bucket.put(key, httpx.Response(200, json=report_to_json(report)).content, "application/json")
+        for crop in report.crops:
+            bucket.put(f"crops/{job_id}/1/{crop.crop_id}.jpg", picture_of(crop.crop_id), "image/jpeg")
         self.settle_as(job_id, key, report)
 
     def settle_as(self, job_id: str, key: str, report: VideoReport | None = None) -> None:
@@ -106,6 +109,11 @@ class Tenant:
         assert claim is not None
         with self.running.database.transaction() as session:
             progress.succeed(session, job_id, claim.token, report, key)
+
+
+def picture_of(crop_id: str) -> bytes:
+    """What lies in the bucket as that crop."""
+    return f"a JPEG, {crop_id}".encode()
 
 
 @contextmanager
@@ -275,6 +283,26 @@ def make_track(track_id: str = "trk_1", frames: int = 40, *, scored: bool = Fals
             attention=tuple(0.5 for _ in numbers),
         ),
     )
+
+
+def make_crop(number: int, track_id: str = "trk_1") -> FaceCrop:
+    """A picture of the track on the frame of that number."""
+    return FaceCrop(
+        crop_id=f"crop-{number}",
+        track_id=track_id,
+        clip_index=0,
+        frame_index=number,
+        time_seconds=number / 25,
+        score=0.75,
+        attention=0.5,
+    )
+
+
+def make_scored(crops: int = 0) -> VideoReport:
+    """One suspicious face, with so many pictures."""
+    pictures = tuple(make_crop(number) for number in range(1, crops + 1))
+    report = make_report(Outcome.SCORED, None, probability=0.75, verdict=Verdict.SUSPICIOUS)
+    return replace(report, crops=pictures)
 
 
 def make_report(

@@ -12,9 +12,11 @@ import pytest
 from sqlalchemy import text
 
 from styleflow.jobs.object_erasures import ObjectEraser
+from styleflow.jobs.retention import KINDS
 from styleflow.report import report_to_json
 from styleflow.storage.connect import open_bucket
-from tests.api.conftest import Office, Tenant, make_report
+from tests.api.conftest import Office, Tenant, make_report, make_scored, picture_of
+from tests.jobs.desk import KEEP
 
 
 @pytest.fixture
@@ -122,6 +124,96 @@ def test_an_object_that_is_missing_is_gone_and_not_an_address_to_nowhere(tenant:
     assert code(tenant, f"{job}/artifacts/report") == (410, "erased")
     assert code(tenant, f"{job}/artifacts/report?redirect=false") == (410, "erased")
     assert tenant.client.get(f"{job}/artifacts").json() == {"data": []}
+
+
+@pytest.fixture
+def pictured(tenant: Tenant) -> str:
+    """A job with two crops."""
+    identity = tenant.post_job()["id"]
+    tenant.succeed(identity, make_scored(crops=2))
+    return f"/v1/jobs/{identity}"
+
+
+def test_crops_are_listed_with_what_they_show_and_the_result_names_them(tenant: Tenant, pictured: str) -> None:
+    report, *crops = tenant.client.get(f"{pictured}/artifacts").json()["data"]
+    assert (report["kind"], report["shows"]) == ("report", None)
+    assert [(crop["id"], crop["kind"], crop["content_type"]) for crop in crops] == [
+        ("crop-1", "crop", "image/jpeg"),
+        ("crop-2", "crop", "image/jpeg"),
+    ]
+    assert [crop["size_bytes"] for crop in crops] == [len(picture_of("crop-1")), len(picture_of("crop-2"))]
+    named = tenant.client.get(f"{pictured}/result").json()["crops"]
+    assert [crop["shows"] for crop in crops] == named
+    assert named[0] == {
+        "artifact_id": "crop-1",
+        "track_id": "trk_1",
+        "clip_index": 0,
+        "frame_index": 1,
+        "t_ms": 40,
+        "score": 0.75,
+        "attention": 0.5,
+    }
+    frame = tenant.client.get(f"{pictured}/frames", params={"from_ms": 40, "to_ms": 40}).json()["data"][0]
+    for name in ("track_id", "frame_index", "t_ms", "score", "attention"):
+        assert named[0][name] == frame[name], name
+
+
+def test_a_crop_is_read_by_a_short_lived_address_or_at_once(tenant: Tenant, pictured: str) -> None:
+    answer = tenant.client.get(f"{pictured}/artifacts/crop-2")
+    assert answer.status_code == 303
+    read = fetch(answer.headers["Location"])
+    assert (read.content, read.headers["Content-Type"]) == (picture_of("crop-2"), "image/jpeg")
+    straight = tenant.client.get(f"{pictured}/artifacts/crop-2?redirect=false")
+    assert (straight.content, straight.headers["Content-Type"]) == (read.content, "image/jpeg")
+    assert code(tenant, f"{pictured}/artifacts/crop-3") == (404, "not_found")
+
+
+def test_crops_whose_time_is_over_are_gone_while_the_report_stays(tenant: Tenant, pictured: str) -> None:
+    url = tenant.client.get(f"{pictured}/artifacts/crop-1").headers["Location"]
+    identity = pictured.rpartition("/")[2]
+    with tenant.running.database.transaction() as session:
+        session.execute(text("update jobs set crops_until = '2020-01-01' where id = :id"), {"id": identity})
+        KINDS["crops"](session, KEEP, 100)
+    assert [one["id"] for one in tenant.client.get(f"{pictured}/artifacts").json()["data"]] == ["report"]
+    gone = tenant.client.get(f"{pictured}/artifacts/crop-1")
+    assert (gone.status_code, gone.json()["code"], gone.json()["erased_class"]) == (410, "erased", "crops")
+    assert len(tenant.client.get(f"{pictured}/result").json()["crops"]) == 2, "what was found never changes"
+    tenant.let_objects_go()
+    assert fetch(url).status_code == 404
+
+
+def test_crops_of_an_erased_job_are_gone(tenant: Tenant, pictured: str) -> None:
+    url = tenant.client.get(f"{pictured}/artifacts/crop-1").headers["Location"]
+    tenant.client.delete(pictured)
+    tenant.let_objects_go()
+    assert code(tenant, f"{pictured}/artifacts/crop-1") == (410, "erased")
+    assert fetch(url).status_code == 404
+
+
+def test_a_crop_that_is_missing_is_not_listed_and_leads_nowhere(tenant: Tenant, pictured: str) -> None:
+    bucket = tenant.running.app.state.services.bucket
+    bucket.delete([f"crops/{pictured.rpartition('/')[2]}/1/crop-1.jpg"])
+    assert [one["id"] for one in tenant.client.get(f"{pictured}/artifacts").json()["data"]] == ["report", "crop-2"]
+    assert code(tenant, f"{pictured}/artifacts/crop-1") == (410, "erased")
+
+
+def test_a_rerun_has_crops_of_its_own(tenant: Tenant, pictured: str) -> None:
+    again = tenant.client.post(f"{pictured}:rerun", json={"model": "tiny@1"}).json()["id"]
+    tenant.succeed(again, make_scored(crops=1))
+    data = tenant.client.get(f"/v1/jobs/{again}/artifacts").json()["data"]
+    assert [one["id"] for one in data] == ["report", "crop-1"]
+    tenant.client.delete(f"/v1/jobs/{again}")
+    tenant.let_objects_go()
+    assert len(tenant.client.get(f"{pictured}/artifacts").json()["data"]) == 3
+
+
+def test_crops_are_for_those_who_may_read_evidence_of_the_project(
+    tenant: Tenant, office: Office, pictured: str
+) -> None:
+    reader = office.tenant(scopes=("jobs:read", "jobs:write"), project_id=tenant.project_id)
+    for path in (f"{pictured}/artifacts/crop-1", f"{pictured}/artifacts/crop-1?redirect=false"):
+        assert code(reader, path) == (403, "forbidden_scope")
+        assert code(office.tenant(), path) == (404, "not_found")
 
 
 def test_what_there_is_not_is_not_found(tenant: Tenant, job: str) -> None:

@@ -120,6 +120,33 @@ def test_relabelling_changes_the_words_of_stored_results_and_not_their_scores(te
     assert again.status_code == 304
 
 
+def relabel(tenant: Tenant, name: str) -> Any:
+    ordered = tenant.client.post(f"/v1/policies/{name}:relabel", json={})
+    assert ordered.status_code == 202, ordered.text
+    while relabel_once(tenant.running.database):
+        pass
+    return tenant.client.get(ordered.headers["Location"]).json()
+
+
+def test_a_policy_that_was_put_on_a_result_is_taken_off_again(tenant: Tenant) -> None:
+    job_id = scored_job(tenant)
+    path = f"/v1/jobs/{job_id}"
+    before = tenant.client.get(f"{path}/result").json()
+    put(tenant)
+    relabel(tenant, "strict")
+    assert tenant.client.get(path).json()["policy"] == "strict@1"
+
+    done = relabel(tenant, "default")
+
+    assert (done["state"], done["policy"], done["changed"]) == ("succeeded", "default", 1)
+    assert tenant.client.get(f"{path}/result").json() == before
+    job = tenant.client.get(path).json()
+    assert (job["policy"], job["verdict"]) == ("default", before["verdict"])
+    again = tenant.client.post(f"{path}:rerun", json={"model": "tiny@1"}).json()
+    assert again["policy"] == "default"
+    assert tenant.client.post("/v1/policies/default:preview", json={}).json()["code"] == "not_found"
+
+
 def test_a_preview_says_what_would_change_and_changes_nothing(tenant: Tenant) -> None:
     job_id = scored_job(tenant)
     now = tenant.client.get(f"/v1/jobs/{job_id}").json()["verdict"]

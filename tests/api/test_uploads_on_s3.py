@@ -19,7 +19,7 @@ import pytest
 from styleflow.settings import Settings
 from styleflow.storage.multiparts import PART_BYTES
 from styleflow.storage.s3 import S3Bucket
-from tests.api.conftest import Office, Running, Tenant, serve
+from tests.api.conftest import Office, Running, Tenant, make_scored, serve
 from tests.object_store import CREDENTIALS, make_bucket, moto_server, s3_client, signed_headers
 
 VIDEO = b"not really a video" * 1000
@@ -198,3 +198,17 @@ def test_evidence_is_read_by_a_plain_client_from_the_store_itself(tenant: Tenant
     assert (read.json(), read.headers["Content-Type"]) == ({"report": 1}, "application/json")
     ranged = tenant.client.get(f"/v1/jobs/{job}/artifacts/report?redirect=false", headers={"Range": "bytes=2-7"})
     assert (ranged.status_code, ranged.content) == (206, b"report")
+
+
+def test_a_crop_is_listed_and_read_from_the_store_itself(tenant: Tenant, store: str) -> None:
+    job = tenant.post_job()["id"]
+    own_bucket(tenant).put(f"crops/{job}/1/crop-1.jpg", b"a picture", "image/jpeg")
+    tenant.settle_as(job, f"evidence/{job}/1/report.json", make_scored(crops=1))
+
+    (crop,) = tenant.client.get(f"/v1/jobs/{job}/artifacts").json()["data"]
+    address = tenant.client.get(crop["url"]).headers["Location"]
+
+    assert (crop["id"], crop["size_bytes"], address.startswith(store)) == ("crop-1", 9, True)
+    assert parse_qs(urlsplit(address).query)["X-Amz-Expires"] == ["900"]
+    read = httpx.get(address, trust_env=False)
+    assert (read.content, read.headers["Content-Type"]) == (b"a picture", "image/jpeg")

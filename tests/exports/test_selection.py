@@ -17,7 +17,7 @@ from styleflow.exports.state import Format, Rows
 from styleflow.policies import queries, relabeling
 from styleflow.report import InconclusiveReason, NotApplicableReason, Outcome, Thresholds, VideoReport
 from tests.exports.copyroom import Copyroom
-from tests.jobs.desk import PROJECT
+from tests.jobs.desk import AGREED, PROJECT
 from tests.jobs.reports import scored_report, track
 
 
@@ -188,6 +188,61 @@ def test_frames_that_are_past_their_time_leave_no_rows_and_their_tracks_stay(roo
 
     assert room.exported(rows=Rows.FRAMES) == []
     assert len(room.exported(rows=Rows.TRACKS)) == len(room.exported(rows=Rows.CLIPS)) == 1
+
+
+def spotted(*scores: float | None) -> VideoReport:
+    """A face with these scores, 25 frames a second."""
+    one = track(len(scores))
+    return replace(scored_report(), tracks=(replace(one, frames=replace(one.frames, score=scores)),))
+
+
+STRETCHES = spotted(*[0.9] * 10, *[0.1] * 20, *[0.55] * 5, *[0.75] * 5, None, *[0.65] * 3)
+
+
+@pytest.mark.parametrize("format", list(Format))
+def test_segments_are_rows_of_their_own_in_every_form(room: Copyroom, format: Format) -> None:
+    job = room.succeed(STRETCHES)
+    room.succeed(REPORTS[Outcome.INCONCLUSIVE])
+    room.fail()
+
+    rows = room.exported(format=format, rows=Rows.SEGMENTS)
+
+    assert [(row["job_id"], row["track_id"], row["policy"]) for row in rows] == [(job, "trk_0", "default")] * 2
+    assert [(int(row["start_ms"]), int(row["end_ms"])) for row in rows] == [(0, 360), (1200, 1720)]
+    assert [float(row["peak"]) for row in rows] == pytest.approx([0.9, 0.75])
+    assert [float(row["mean"]) for row in rows] == pytest.approx([0.9, (0.55 * 5 + 0.75 * 5 + 0.65 * 3) / 13])
+    assert {(float(row["enter"]), float(row["leave"])) for row in rows} == {(0.6, 0.5)}
+    [short] = {tuple(row) for row in room.exported(format=format, rows=Rows.SEGMENTS, fields=["peak", "job_id"])}
+    assert short == ("peak", "job_id")
+
+
+def test_segments_follow_the_policy_that_was_put_on_the_result(room: Copyroom) -> None:
+    job = room.succeed(STRETCHES)
+    thresholds = Thresholds(policy="strict", weak=0.5, suspicious=0.8, strong=0.9)
+    policy = room.desk.do(queries.put, PROJECT, "strict", thresholds, "", None)
+    room.desk.do(relabeling.apply, policy, {job: 0.75})
+
+    [row] = room.exported(rows=Rows.SEGMENTS)
+
+    assert (row["start_ms"], row["end_ms"], row["enter"], row["policy"]) == (0, 360, 0.8, "strict@1")
+
+
+def test_segments_of_many_jobs_are_read_in_pieces_without_gap_or_repetition(
+    room: Copyroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where pieces hold no segment at all."""
+    monkeypatch.setattr("styleflow.exports.selection.TRACKS_AT_ONCE", 2)
+    jobs = [room.succeed(spotted(*[score] * 10)) for score in (0.9, 0.1, 0.1, 0.1, 0.7)]
+
+    assert [row["job_id"] for row in room.exported(rows=Rows.SEGMENTS)] == [jobs[0], jobs[4]]
+
+
+def test_frames_that_are_past_their_time_leave_no_segments(room: Copyroom) -> None:
+    job = room.succeed(STRETCHES, retention=AGREED)
+    room.desk.sql("update jobs set frames_until = now() - interval '1 second' where id = :id", id=job)
+    room.desk.sweep("frames")
+
+    assert room.exported(rows=Rows.SEGMENTS) == []
 
 
 def test_parquet_and_lines_say_the_same(room: Copyroom) -> None:

@@ -16,6 +16,7 @@ from styleflow.jobs.keeping import Retention
 from styleflow.jobs.queries import Claim, claim
 from styleflow.jobs.retention import KINDS, Keep
 from styleflow.jobs.state import Lane
+from styleflow.report import VideoReport
 from styleflow.retention_tables import ObjectErasureRow
 from styleflow.storage import keys
 from styleflow.tables import AttemptRow, JobRow, OutboxRow, ProjectRow
@@ -72,6 +73,12 @@ class Desk:
         held = self.running(**changes)
         key = None if held.zero_retention else report_key or keys.report_key(held.job_id, held.token)
         self.do(progress.succeed, held.job_id, held.token, scored_report(), key)
+        return held.job_id
+
+    def succeeded_with(self, report: VideoReport, **changes: Any) -> str:
+        """A job that has that result."""
+        held = self.running(**changes)
+        self.do(progress.succeed, held.job_id, held.token, report, keys.report_key(held.job_id, held.token))
         return held.job_id
 
     def sweep(self, *kinds: str, limit: int = 500) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from styleflow.report import (
     ClipScore,
     Coverage,
+    FaceCrop,
     FaceTrack,
     FrameEvidence,
     MediaFacts,
@@ -51,6 +52,19 @@ def scored_report(frames: int = 3) -> VideoReport:
             precision="float32",
             libraries={"torch": "2.13.0"},
         ),
+    )
+
+
+def crop(number: int = 1) -> FaceCrop:
+    """A picture of the track on the frame of that number."""
+    return FaceCrop(
+        crop_id=f"crop-{number}",
+        track_id="trk_0",
+        clip_index=0,
+        frame_index=number,
+        time_seconds=number / 25,
+        score=0.5,
+        attention=None,
     )
 
 

@@ -28,7 +28,17 @@ def test_an_erased_job_is_blank_and_its_objects_are_condemned(desk: Desk) -> Non
     assert job["erased_at"] is not None
     assert job["state"] == "succeeded"
     assert job["source"] == {"type": "upload"}
-    personal = ("client_ref", "outcome", "verdict", "score", "probability", "media", "pipeline", "error")
+    personal = (
+        "client_ref",
+        "outcome",
+        "verdict",
+        "score",
+        "probability",
+        "media",
+        "pipeline",
+        "error",
+        "top_segments",
+    )
     assert {job[name] for name in personal} == {None}
     assert [job[name] for name in ("tags", "job_metadata", "options", "progress")] == [{}, {}, {}, {}]
 

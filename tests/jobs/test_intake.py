@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from styleflow.database import DISPATCH_CHANNEL
 from styleflow.errors import BacklogFull, CorruptMedia, Erased, NotRetryable
 from styleflow.jobs import progress
-from styleflow.jobs.intake import admit, retry_of, submit
+from styleflow.jobs.intake import admit, rerun_of, retry_of, submit
 from styleflow.jobs.state import Lane
 from styleflow.tables import JobRow
 from tests.jobs.desk import PROJECT, Desk, new_job
@@ -73,6 +74,19 @@ def test_a_retry_keeps_a_deadline_that_is_still_ahead(desk: Desk) -> None:
     desk.do(progress.request_cancel, PROJECT, identity)
 
     assert desk.do(retry_of, desk.job(identity)).deadline == deadline
+
+
+def test_the_next_pack_brings_thresholds_of_its_own_where_a_policy_was_taken_off(desk: Desk) -> None:
+    own = {"policy": "tiny", "weak": 0.2, "suspicious": 0.4, "strong": 0.8}
+    job = desk.succeeded(policy="strict", policy_revision=1, policy_thresholds={**own, "policy": "strict@1"})
+    desk.sql(
+        "update jobs set policy = 'default', policy_revision = null, policy_thresholds = cast(:own as jsonb)",
+        own=json.dumps(own),
+    )
+
+    again: JobRow = desk.do(rerun_of, desk.job(job), model="other@2")
+
+    assert (again.policy, again.policy_revision, again.policy_thresholds) == ("default", None, None)
 
 
 def test_neither_an_open_nor_a_succeeded_job_can_be_retried(desk: Desk) -> None:

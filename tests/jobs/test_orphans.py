@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,11 @@ import pytest
 from styleflow.errors import StorageUnavailable
 from styleflow.jobs import progress
 from styleflow.jobs.orphans import OrphanReaper
-from styleflow.storage.keys import report_key, upload_key
+from styleflow.storage.keys import crop_key, report_key, upload_key
 from styleflow.storage.local import LocalBucket
 from styleflow.tables import UploadRow
 from tests.jobs.desk import PROJECT, Desk
-from tests.jobs.reports import scored_report
+from tests.jobs.reports import crop, scored_report
 
 DAY = 24 * 3600.0
 
@@ -56,6 +57,26 @@ def test_what_no_row_names_goes_after_a_day_and_what_one_names_stays(
     assert reaper.reap() == 3
     assert lying(bucket) == {result, upload, young, elsewhere}
     assert reaper.reap() == 0
+
+
+def test_crops_that_no_result_names_go_after_a_day(desk: Desk, bucket: LocalBucket, tmp_path: Path) -> None:
+    lost = desk.running()
+    desk.expire_lease(lost.job_id)
+    won = desk.claim(lost.job_id)
+    pictured = replace(scored_report(), crops=(crop(1), crop(2)))
+    desk.do(progress.succeed, won.job_id, won.token, pictured, report_key(won.job_id, won.token))
+    named = {store(tmp_path, bucket, crop_key(won.job_id, won.token, f"crop-{number}")) for number in (1, 2)}
+    young = store(tmp_path, bucket, crop_key(won.job_id, lost.token, "crop-1"), age=DAY - 60)
+    for orphan in (
+        crop_key(won.job_id, lost.token, "crop-2"),
+        crop_key(won.job_id, won.token, "crop-3"),
+        crop_key("job_gone", 1, "crop-1"),
+        "crops/stray",
+    ):
+        store(tmp_path, bucket, orphan)
+
+    assert OrphanReaper(desk.database, bucket).reap() == 4
+    assert lying(bucket) == {*named, young}
 
 
 def test_one_call_looks_at_a_piece_and_the_next_goes_on_behind_it(

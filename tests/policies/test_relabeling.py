@@ -14,10 +14,10 @@ from sqlalchemy import select, text
 
 from styleflow.database import Database
 from styleflow.errors import NotFound, PreconditionFailed, PreconditionRequired, UnknownPolicy
-from styleflow.policies import queries, relabeling
+from styleflow.policies import queries, relabeling, restoring
 from styleflow.policies.relabeling import Scope
 from styleflow.report import Thresholds
-from styleflow.tables import JobRow, ProjectRow
+from styleflow.tables import JobRow, ProjectRow, ResultRow
 from styleflow.verdicts import verdict
 
 PROJECT, STRANGER = "prj_one", "prj_two"
@@ -305,3 +305,87 @@ def test_an_order_that_waits_keeps_no_other_from_its_turn(projects: Database) ->
     until_done(projects)
 
     assert do(projects, relabeling.get, PROJECT, order.id).finished_at is not None
+
+
+PACKS = Thresholds(policy="tiny", weak=0.2, suspicious=0.4, strong=0.8)
+PACK = {"pack_sha256": "ab" * 32, "scoring_sha256": "cd" * 32}
+OWN = {f"{PACK['pack_sha256']}/{PACK['scoring_sha256']}": queries.snapshot(PACKS)}
+
+
+def under_strict(database: Database, count: int = 10, **columns: Any) -> None:
+    """Jobs on which a policy was put."""
+    add_jobs(database, count, **columns)
+    put(database)
+    do(database, relabeling.order, PROJECT, "strict", Scope())
+    until_done(database)
+
+
+def back(database: Database, own: restoring.Own = OWN) -> relabeling.RelabelingRow:
+    order = do(database, relabeling.order, PROJECT, "default", Scope(), own)
+    until_done(database)
+    row: relabeling.RelabelingRow = do(database, relabeling.get, PROJECT, order.id)
+    return row
+
+
+def scored(database: Database) -> list[JobRow]:
+    with database.transaction() as session:
+        return list(session.scalars(select(JobRow).where(JobRow.outcome == "scored").order_by(JobRow.id)))
+
+
+def keep_results(database: Database, thresholds: Thresholds) -> None:
+    """Each job has a result that was judged by these."""
+    with database.transaction() as session:
+        found = session.scalars(select(JobRow.id).where(JobRow.outcome == "scored"))
+        report = {"thresholds": queries.snapshot(thresholds)}
+        session.add_all([ResultRow(job_id=job_id, token=1, report=report) for job_id in found])
+
+
+def test_a_result_goes_back_to_the_thresholds_that_it_was_judged_by(projects: Database) -> None:
+    under_strict(projects)
+    keep_results(projects, PACKS)
+    words = [job.verdict for job in scored(projects)]
+
+    done = back(projects, own={})
+
+    for job in scored(projects):
+        assert job.verdict == verdict(job.probability or 0.0, PACKS)
+        assert (job.policy, job.policy_revision, job.policy_thresholds) == ("default", None, None)
+    assert done.looked_at == len(words)
+    assert done.changed == sum(job.verdict != word for job, word in zip(scored(projects), words, strict=True)) > 0
+
+
+def test_one_that_was_judged_under_a_policy_gets_those_of_its_pack(projects: Database) -> None:
+    under_strict(projects, pipeline=PACK)
+    keep_results(projects, replace(STEPS, policy="strict@1"))
+
+    back(projects)
+
+    for job in scored(projects):
+        assert job.verdict == verdict(job.probability or 0.0, PACKS)
+        assert (job.policy, job.policy_revision) == ("default", None)
+        assert job.policy_thresholds == queries.snapshot(PACKS), "shown in place of the stored ones"
+
+
+def test_one_whose_packs_thresholds_nobody_knows_is_left_alone(projects: Database) -> None:
+    under_strict(projects, pipeline={**PACK, "scoring_sha256": None})
+    before = [(job.verdict, job.row_version) for job in scored(projects)]
+
+    assert back(projects).changed == 0
+
+    assert [(job.verdict, job.row_version) for job in scored(projects)] == before
+    assert {job.policy for job in scored(projects)} == {"strict"}
+
+
+def test_what_is_held_or_erased_or_never_had_a_policy_keeps_its_word(projects: Database) -> None:
+    under_strict(projects, pipeline=PACK)
+    held, erased, plain, *rest = (job.id for job in scored(projects))
+    with projects.transaction() as session:
+        session.get_one(JobRow, held).held_at = session.get_one(JobRow, held).created_at
+        session.get_one(JobRow, erased).erased_at = session.get_one(JobRow, erased).created_at
+        session.get_one(JobRow, plain).policy_revision = None
+    before = {job.id: job.row_version for job in scored(projects)}
+
+    back(projects)
+
+    after = {job.id: job.row_version for job in scored(projects)}
+    assert {job_id for job_id in after if after[job_id] != before[job_id]} == set(rest)

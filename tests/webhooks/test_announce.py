@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,9 @@ from sqlalchemy import select
 
 from styleflow.database import Database
 from styleflow.jobs import progress
+from styleflow.report import NotApplicableReason, Outcome, Thresholds, VideoReport
 from styleflow.tables import JobRow, ProjectRow
+from styleflow.verdicts import under
 from styleflow.webhook_tables import DeliveryRow, EventRow, WebhookEndpointRow
 from styleflow.webhooks.announce import (
     MAX_BODY_BYTES,
@@ -20,8 +23,10 @@ from styleflow.webhooks.announce import (
     event_body,
     wants,
 )
-from tests.jobs.desk import PROJECT, Desk
+from styleflow.webhooks.payload import as_sent
+from tests.jobs.desk import AGREED, PROJECT, Desk
 from tests.jobs.reports import scored_report
+from tests.jobs.test_retention import ZERO
 
 MOMENT = datetime(2026, 11, 20, 12, 0, 0, 250_000, tzinfo=UTC)
 
@@ -198,3 +203,73 @@ def test_a_body_that_is_too_long_to_be_sent_is_a_mistake_of_who_wrote_it(desk: D
 def test_progress_is_covered_by_its_name_alone(type: str) -> None:
     assert not wants(["*", "job.*", "batch.*"], type)
     assert wants([type], type)
+
+
+def spotted(probabilities: list[float], frames: int = 10) -> VideoReport:
+    """A face with a stretch of each of these scores, half a second and more apart."""
+    scores = [score for probability in probabilities for score in [probability] * frames + [0.0] * 20]
+    one = scored_report(len(scores))
+    evidence = replace(one.tracks[0].frames, score=tuple(scores))
+    return replace(one, tracks=(replace(one.tracks[0], frames=evidence),))
+
+
+def success(desk: Desk, job_id: str) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(desk.events(job_id)[-1].body)["data"]
+    return data
+
+
+def test_a_success_tells_the_three_highest_stretches(desk: Desk) -> None:
+    held = desk.running()
+    report = spotted([0.7, 0.95, 0.65, 0.8])
+
+    desk.do(progress.succeed, held.job_id, held.token, report, "key")
+
+    told = success(desk, held.job_id)["top_segments"]
+    assert [(part["start_ms"], part["end_ms"], part["peak"]) for part in told] == [
+        (1200, 1560, 0.95),
+        (3600, 3960, 0.8),
+        (0, 360, 0.7),
+    ]
+    assert {part["track_id"] for part in told} == {"trk_0"}
+    assert [part["mean"] for part in told] == pytest.approx([0.95, 0.8, 0.7])
+
+
+def test_the_stretches_are_by_the_thresholds_that_the_job_was_judged_by(desk: Desk) -> None:
+    held = desk.running()
+    strict = Thresholds(policy="strict@1", weak=0.5, suspicious=0.9, strong=0.99)
+
+    desk.do(progress.succeed, held.job_id, held.token, under(spotted([0.7, 0.95]), strict), "key")
+
+    assert [part["peak"] for part in success(desk, held.job_id)["top_segments"]] == [0.95]
+
+
+def test_nothing_is_told_of_stretches_that_do_not_exist_or_are_not_kept(desk: Desk) -> None:
+    quiet, unscored, zero = desk.running(), desk.running(), desk.running(retention=ZERO)
+    nothing: dict[str, Any] = {"score": None, "probability": None, "verdict": None, "thresholds": None, "tracks": ()}
+    absent = replace(scored_report(), outcome=Outcome.NOT_APPLICABLE, reason=NotApplicableReason.NO_FACE, **nothing)
+
+    desk.do(progress.succeed, quiet.job_id, quiet.token, spotted([0.2]), "key")
+    desk.do(progress.succeed, unscored.job_id, unscored.token, absent, "other")
+    desk.do(progress.succeed, zero.job_id, zero.token, spotted([0.95]), None)
+
+    told = [success(desk, held.job_id)["top_segments"] for held in (quiet, unscored, zero)]
+    assert told == [[], None, None]
+    assert desk.job(zero.job_id).top_segments is None
+
+
+def test_thin_bodies_and_other_events_tell_no_stretches(desk: Desk) -> None:
+    held = desk.running()
+    desk.do(progress.succeed, held.job_id, held.token, spotted([0.95]), "key")
+    bodies = {event.type: event.body for event in desk.events(held.job_id)}
+
+    assert "top_segments" not in bodies["job.queued"] + bodies["job.running"]
+    assert "top_segments" not in as_sent(bodies["job.succeeded"], "thin")
+
+
+def test_the_stretches_go_with_the_frames_and_with_the_job(desk: Desk) -> None:
+    kept, swept, erased = (desk.succeeded_with(spotted([0.95]), retention=AGREED) for _ in range(3))
+    desk.sql("update jobs set frames_until = now() - interval '1 second' where id = :id", id=swept)
+    desk.sweep("frames")
+    desk.erase(erased)
+
+    assert [desk.job(one).top_segments is None for one in (kept, swept, erased)] == [False, True, True]

@@ -19,7 +19,7 @@ from styleflow.report import Pipeline, VideoReport
 from styleflow.storage.local import LocalBucket
 from styleflow.tables import JobRow
 from tests.stub_worker import report_without_face
-from worker.execution import Execution
+from worker.execution import Execution, KeepCrop
 from worker.fetch import FetchedVideo, Sources
 
 
@@ -44,6 +44,7 @@ class ScriptedAnalyzer:
         *,
         report_progress: Callable[[dict[str, Any]], None],
         checkpoint: Callable[[], None],
+        keep_crop: KeepCrop | None = None,
     ) -> VideoReport:
         self.asked.append(model)
         report_progress({"phase": "analysing", "clips_done": 1, "clips_total": 2, "fraction": 0.5})

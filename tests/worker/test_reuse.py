@@ -59,7 +59,7 @@ def test_the_same_bytes_are_judged_once_where_reuse_is_asked_for(scoring: Bench)
     assert len(scoring.analyzer.asked) == 1
     job, earlier = scoring.job(second), scoring.job(first)
     assert (job.state, job.deduplicated_from, earlier.deduplicated_from) == ("succeeded", first, None)
-    for name in ("outcome", "verdict", "score", "probability", "media", "pipeline"):
+    for name in ("outcome", "verdict", "score", "probability", "media", "pipeline", "top_segments"):
         assert getattr(job, name) == getattr(earlier, name), name
     with scoring.database.transaction() as session:
         results = {row.job_id: row for row in session.scalars(select(ResultRow))}

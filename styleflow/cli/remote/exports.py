@@ -20,7 +20,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Copies of ma
 
 Id = Annotated[str, typer.Argument(metavar="EXPORT", help="exp_…")]
 Format = Annotated[str, typer.Option("--format", help="csv, jsonl or parquet.")]
-Rows = Annotated[str, typer.Option("--rows", help="What a row is: jobs, tracks, clips or frames.")]
+Rows = Annotated[str, typer.Option("--rows", help="What a row is: jobs, tracks, clips, frames or segments.")]
 Into = Annotated[Path | None, typer.Option("--into", metavar="FOLDER", help="Wait, then fetch the files into it.")]
 TERMINAL = frozenset({"succeeded", "failed", "canceled"})
 LOOK_SECONDS = 1.0

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.segments import Rule, Segment, find_segments
+from styleflow.segments import Rule, Segment, find_segments, highest, usual_rule
 
 RULE = Rule(enter=0.7, leave=0.5, min_ms=0, gap_ms=0)
 scores_ = st.lists(st.one_of(st.none(), st.sampled_from([0.0, 0.3, 0.5, 0.6, 0.7, 0.9, 1.0])), max_size=40)
@@ -91,3 +91,20 @@ def test_a_higher_threshold_never_finds_more_time(scores: list[float | None], ru
     assert sum(end - start for start, end in found(scores, strict)) <= sum(
         end - start for start, end in found(scores, rule)
     )
+
+
+def test_the_usual_rule_follows_the_threshold_and_never_leaves_the_scale() -> None:
+    assert usual_rule(0.6) == Rule(0.6, 0.5, 200, 400)
+    assert usual_rule(0.05).leave == 0.0
+
+
+def test_the_highest_stretches_come_first_then_the_longest_then_the_earliest() -> None:
+    found = [
+        ("face-1", Segment(0, 400, 0.8, 0.7)),
+        ("face-2", Segment(900, 1000, 0.9, 0.8)),
+        ("face-1", Segment(500, 1500, 0.8, 0.7)),
+        ("face-2", Segment(100, 500, 0.8, 0.9)),
+    ]
+
+    assert highest(found, 3) == [found[1], found[2], found[0]]
+    assert highest([], 3) == []

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+
+LEAVE_BELOW = 0.1
+"""How far below what it needs to reach a stretch may fall before it ends, when nobody says."""
+MIN_MS = 200
+GAP_MS = 400
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,21 @@ class Segment:
     end_ms: int
     peak: float
     mean: float
+
+
+def usual_rule(enter: float) -> Rule:
+    """The rule where nobody asks for another. `enter` is the policy's threshold for `suspicious`."""
+    return Rule(enter, max(0.0, enter - LEAVE_BELOW), MIN_MS, GAP_MS)
+
+
+def highest(found: Iterable[tuple[str, Segment]], most: int) -> list[tuple[str, Segment]]:
+    """Of the stretches of all faces, by the faces' ids: the highest first, of those the longest, of those the first."""
+
+    def rank(one: tuple[str, Segment]) -> tuple[float, int, int, str]:
+        track_id, segment = one
+        return (-segment.peak, segment.start_ms - segment.end_ms, segment.start_ms, track_id)
+
+    return sorted(found, key=rank)[:most]
 
 
 def find_segments(times_ms: Sequence[int], scores: Sequence[float | None], rule: Rule) -> list[Segment]:
