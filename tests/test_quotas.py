@@ -18,8 +18,10 @@ from styleflow.jobs.intake import submit, submit_all
 from styleflow.quotas import Quotas
 from tests.batches.conftest import yard  # noqa: F401 (a fixture)
 from tests.batches.yard import Yard
-from tests.jobs.desk import PROJECT, Desk, new_job
+from tests.jobs.desk import AGREED, PROJECT, Desk, new_job
 from tests.jobs.reports import scored_report
+from tests.jobs.test_progress import add_upload
+from tests.stack import eventually
 
 
 @pytest.fixture
@@ -285,3 +287,22 @@ def _report(desk: Desk) -> dict[str, int]:
         day = usage.today(session)
         (row,) = usage.report(session, PROJECT, day, day.replace(year=day.year + 1), [])
     return {name: int(value) for name, value in row.items()}
+
+
+def test_a_batch_that_is_fed_and_a_single_job_of_one_upload_do_not_wait_for_each_other(desk: Desk) -> None:
+    """The one takes the quota's lock first, before it makes its jobs, the other last."""
+    own(desk, active_jobs=10)
+    upload = add_upload(desk)
+    new = new_job(source={"type": "upload", "upload_id": upload}, retention=AGREED)
+    waiting = "select exists (select from pg_locks where not granted and database = (select oid from pg_database where"
+    with ThreadPoolExecutor(1) as pool:
+        with desk.database.transaction() as feeding:
+            assert quotas.room_for_jobs(feeding, PROJECT, quotas.UNLIMITED) == 10
+            single = pool.submit(desk.do, submit, new)
+            eventually(
+                lambda: desk.do(lambda session: session.scalar(text(f"{waiting} datname = current_database()))")))
+            )
+            submit_all(feeding, [new])
+        single.result(20)
+
+    assert taken(desk, "active_jobs") == 2

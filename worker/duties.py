@@ -268,9 +268,14 @@ def look_after_endpoints(settings: Settings, database: Database, stopping: threa
         with database.transaction() as session:
             return health.switch_off_silent(session, settings.webhook_disable_days)
 
+    def failed_to_deleted() -> int:
+        with database.transaction() as session:
+            return health.fail_to_deleted(session)
+
     duties = [
         Duty("replays", 1.0, lambda: replay.replay_once(database)),
         Duty("silent endpoints", 60.0, switched_off),
+        Duty("deliveries to deleted endpoints", 60.0, failed_to_deleted),
     ]
     while not stopping.is_set():
         worked = [duty.tick() for duty in duties]

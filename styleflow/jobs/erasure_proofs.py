@@ -30,10 +30,17 @@ def selector_digest(key: bytes, project_id: str, value: Any) -> str:
     return hmac.digest(key, named.encode(), "sha256").hex()
 
 
-def note_kept(session: Session, erasure_id: str, upload_ids: Sequence[str]) -> None:
-    """These uploads would go with the order, and are needed elsewhere."""
-    if upload_ids:
-        rows = [{"erasure_id": erasure_id, "upload_id": one} for one in sorted(set(upload_ids))]
+def note_kept(session: Session, row: ErasureRow, upload_ids: Sequence[str]) -> None:
+    """Those of these uploads that are still there, though they would have gone with the order: needed elsewhere."""
+    if not upload_ids:
+        return
+    still = session.scalars(
+        select(UploadRow.id).where(
+            UploadRow.id.in_(upload_ids), UploadRow.project_id == row.project_id, UploadRow.state != ERASED
+        )
+    ).all()
+    if still:
+        rows = [{"erasure_id": row.id, "upload_id": one} for one in still]
         session.execute(insert(KeptUploadRow).on_conflict_do_nothing(), rows)
 
 
@@ -88,7 +95,7 @@ def _kept(session: Session, row: ErasureRow) -> list[dict[str, Any]]:
     still = (
         select(KeptUploadRow.upload_id)
         .join(UploadRow, UploadRow.id == KeptUploadRow.upload_id)
-        .where(KeptUploadRow.erasure_id == row.id, UploadRow.project_id == row.project_id, UploadRow.state != ERASED)
+        .where(KeptUploadRow.erasure_id == row.id, UploadRow.state != ERASED)
         .order_by(KeptUploadRow.upload_id)
     )
     ids = list(session.scalars(still))

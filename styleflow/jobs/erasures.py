@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import takewhile
 from typing import Any, Literal
 
 import structlog
@@ -38,7 +37,7 @@ CHUNK = 200
 TURN_CHUNKS = 50
 """After so many another order has its turn."""
 ORDERS_AT_ONCE = 100
-"""So many have a turn before the light worker looks up: those that only wait keep nobody from theirs."""
+"""So many that only wait are passed over in one go, so that they keep nobody from a turn."""
 LOOK_AGAIN_SECONDS = 2.0
 """How long an order waits that has nothing to do but wait."""
 MAX_COUNTED = 1000
@@ -153,8 +152,9 @@ def walk(session: Session, row: ErasureRow) -> bool:
     jobs = _next_jobs(session, row)
     moment = clock(session)
     ended = [job for job in jobs if job.held_at is None and _stopped(session, job, moment)]
-    note_kept(session, row.id, [job.source["upload_id"] for job in ended if job.source.get("upload_id")])
+    named = [job.source["upload_id"] for job in ended if job.source.get("upload_id")]
     erase_jobs(session, ended, Why(reason="request", requested_by=row.requested_by, erasure_id=row.id))
+    note_kept(session, row, named)
     held = sum(job.held_at is not None for job in jobs)
     row.erased += len(ended)
     row.held += held
@@ -187,7 +187,7 @@ def _end_of_walk(session: Session, row: ErasureRow) -> bool:
         )
         uploads = session.scalars(named).all()
         row.uploads = len(erase_stale(session, uploads, row.id))
-        note_kept(session, row.id, uploads)
+        note_kept(session, row, uploads)
     row.walked = True
     return False
 
@@ -284,9 +284,14 @@ class ErasureRunner:
     lease_seconds: float = 60.0
 
     def run_once(self) -> int:
-        """Give the orders that wait longest their turns; how many came further by it."""
-        turns = takewhile(lambda further: further is not None, (self._turn() for _ in range(ORDERS_AT_ONCE)))
-        return sum(bool(further) for further in turns)
+        """Give orders their turns, those that wait longest first, until one came further by it: then 1, else 0."""
+        for _ in range(ORDERS_AT_ONCE):
+            further = self._turn()
+            if further is None:
+                return 0
+            if further:
+                return 1
+        return 0
 
     def _turn(self) -> bool | None:
         """Whether the order that waits longest came further; None when none waits."""

@@ -27,7 +27,9 @@ def place(session: Session, project_id: str, job_id: str, reason: str, placed_by
         return standing
     # Whoever erases an upload locks its row, and asks then who holds it.
     session.execute(
-        select(UploadRow.id).where(UploadRow.id == job.source.get("upload_id")).with_for_update(key_share=True)
+        select(UploadRow.id)
+        .where(UploadRow.id == job.source.get("upload_id"), UploadRow.project_id == project_id)
+        .with_for_update(key_share=True)
     )
     hold = LegalHoldRow(
         job_id=job_id, project_id=project_id, reason=reason, placed_by=placed_by, placed_at=clock(session)

@@ -71,11 +71,13 @@ def submit_all(session: Session, wanted: Sequence[NewJob], quotas: Quotas = UNLI
     session.add_all(jobs)
     session.flush()
     write_all(session, events)
-    for job in jobs:
-        hold_for(session, job)
     ring_all(session, jobs)
     if jobs:
         accept_jobs(session, jobs[0].project_id, Counter(job.model for job in jobs), quotas)
+    # Behind the quota's lock, which whoever feeds a batch takes first: in another order the two could wait for each
+    # other, where both name one upload.
+    for job in jobs:
+        hold_for(session, job)
     return jobs
 
 

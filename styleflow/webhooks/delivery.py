@@ -23,7 +23,7 @@ import structlog
 from styleflow.database import Database
 from styleflow.egress import Answer, Egress
 from styleflow.errors import ConfigurationError, JobError
-from styleflow.webhooks.due import AttemptOutcome, ClaimedDelivery, claim, record
+from styleflow.webhooks.due import AttemptOutcome, ClaimedDelivery, claim, drop, record
 from styleflow.webhooks.payload import as_sent
 from styleflow.webhooks.schedule import read_retry_after, settle
 from styleflow.webhooks.signature import signed_headers
@@ -141,6 +141,10 @@ class Deliverer:
 
     def _deliver(self, claimed: ClaimedDelivery) -> None:
         """One attempt, from signing to its record. No transaction is open while the receiver thinks."""
+        if not claimed.body:
+            with self._database.transaction() as session:
+                drop(session, claimed)
+            return
         before = time.monotonic()
         answer, error = self._attempt(claimed)
         elapsed = time.monotonic() - before

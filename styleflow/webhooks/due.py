@@ -105,6 +105,12 @@ def record(session: Session, claimed: ClaimedDelivery, outcome: AttemptOutcome, 
     return settled.rowcount == 1
 
 
+def drop(session: Session, claimed: ClaimedDelivery) -> None:
+    """Nothing is left to say of this event: it was erased in the moment in which somebody had it sent again."""
+    session.execute(_DROP_ATTEMPT, {"id": claimed.delivery_id, "number": claimed.attempt})
+    session.execute(_DROP, {"id": claimed.delivery_id})
+
+
 def _claimed(row: Row[tuple[object, ...]]) -> ClaimedDelivery:
     return ClaimedDelivery(**row._mapping)
 
@@ -173,6 +179,15 @@ _ATTEMPT = text("insert into delivery_attempts (delivery_id, number) values (:id
 _OUTCOME = text("""
     update delivery_attempts set status = :status, error = :error, latency_ms = :latency, response_excerpt = :excerpt
     where delivery_id = :id and number = :number
+""")
+
+_DROP_ATTEMPT = text("""
+    update delivery_attempts set error = 'erased', latency_ms = 0 where delivery_id = :id and number = :number
+""")
+
+_DROP = text("""
+    update deliveries set state = 'failed', lease_expires_at = null, finished_at = now()
+    where id = :id and state = 'pending'
 """)
 
 _SETTLE = text("""

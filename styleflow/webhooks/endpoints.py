@@ -78,11 +78,16 @@ def create_endpoint(
 
 def get_endpoint(session: Session, project_id: str, endpoint_id: str, *, lock: bool = False) -> WebhookEndpointRow:
     """Raises NotFound, also for another project's and for a deleted one."""
-    wanted = select(WebhookEndpointRow).where(WebhookEndpointRow.id == endpoint_id)
+    # The project is part of the statement: nobody waits for, or holds, a row of another's.
+    wanted = select(WebhookEndpointRow).where(
+        WebhookEndpointRow.id == endpoint_id,
+        WebhookEndpointRow.project_id == project_id,
+        WebhookEndpointRow.deleted_at.is_(None),
+    )
     if lock:
         wanted = wanted.with_for_update(key_share=True).execution_options(populate_existing=True)
     endpoint = session.scalars(wanted).one_or_none()
-    if endpoint is None or endpoint.project_id != project_id or endpoint.deleted_at is not None:
+    if endpoint is None:
         raise NotFound
     return endpoint
 

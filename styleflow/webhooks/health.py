@@ -24,6 +24,7 @@ from styleflow.webhooks.schedule import (
 _log = structlog.get_logger(__name__)
 
 DISABLED_AT_ONCE = 100
+FAILED_AT_ONCE = 1000
 
 
 def failing(endpoint: WebhookEndpointRow) -> str | None:
@@ -91,6 +92,12 @@ def switch_off_silent(session: Session, days: float) -> int:
     return len(silent)
 
 
+def fail_to_deleted(session: Session) -> int:
+    """Fail deliveries that were made for an endpoint in the moment in which it was deleted, and that nobody would ever
+    send; how many. Some at a time; safe in every process."""
+    return len(session.execute(_FAIL_TO_DELETED, {"limit": FAILED_AT_ONCE}).all())
+
+
 def _locked(session: Session, endpoint_id: str) -> WebhookEndpointRow | None:
     return session.scalars(
         select(WebhookEndpointRow)
@@ -99,6 +106,14 @@ def _locked(session: Session, endpoint_id: str) -> WebhookEndpointRow | None:
         .execution_options(populate_existing=True)
     ).one_or_none()
 
+
+_FAIL_TO_DELETED = text("""
+    update deliveries set state = 'failed', finished_at = now(), lease_expires_at = null
+    where state = 'pending' and id = any(array(
+        select d.id from webhook_endpoints e join deliveries d on d.endpoint_id = e.id and d.state = 'pending'
+        where e.deleted_at is not null limit :limit for update of d skip locked))
+    returning 1
+""")
 
 _WORKS = text("""
     update webhook_endpoints

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -11,8 +12,10 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Engine, event
 
 from styleflow import api_keys
+from styleflow.ids import new_id
 from tests.api.conftest import Office, Running, Tenant
 
 URL = {"type": "url", "url": "https://media.example.org/clip.mp4"}
@@ -121,6 +124,41 @@ def test_an_id_of_another_tenant_is_answered_like_one_that_there_never_was(owner
         assert foreign == asked(stranger.client, method, path.format(**unknown), body), (method, path)
     for kind, place in (("job_id", "jobs"), ("batch_id", "batches"), ("api_key_id", "api-keys")):
         assert owner.client.get(f"/v1/{place}/{ids[kind]}").status_code == 200
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """The text of what this process asks the database meanwhile, without how many values a list has."""
+    seen: list[str] = []
+
+    def note(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        seen.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+def test_an_id_of_another_tenant_costs_the_same_statements_as_one_that_there_never_was(
+    owner: Tenant, stranger: Tenant
+) -> None:
+    """So time does not tell them apart either: both are looked up alike, and neither waits for a row of the owner."""
+    ids = {kind: make(owner) for kind, make in MAKERS.items()}
+    # As young as the others: rows are locked in order of their ids.
+    unknown = {kind: new_id(identity.partition("_")[0]) for kind, identity in ids.items()}
+    asked(stranger.client, "GET", "/v1/jobs")  # notes when the key was used, once a minute
+    compared = 0
+    for method, path in routes(owner.running):
+        body = example(owner.running, method, path)
+        with statements() as foreign:
+            asked(stranger.client, method, path.format(**ids), body)
+        with statements() as made_up:
+            asked(stranger.client, method, path.format(**unknown), body)
+        assert foreign == made_up, (method, path)
+        compared += len(foreign)
+    assert compared > len(routes(owner.running))
 
 
 def test_no_list_shows_anything_of_another_tenant(owner: Tenant, stranger: Tenant) -> None:

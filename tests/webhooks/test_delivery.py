@@ -286,3 +286,17 @@ def test_either_kind_of_endpoint_keeps_to_its_share_and_always_has_one(concurren
 
 def test_a_single_thread_serves_either_kind() -> None:
     assert (room(1, 0, 0).answering, room(1, 0, 0).failing) == (1, 1)
+
+
+def test_an_event_that_was_erased_while_it_was_sent_again_is_not_sent_and_nobody_is_blamed(
+    office: Office, receiver: Receiver
+) -> None:
+    endpoint, _ = office.endpoint(receiver.url("/hook"))
+    (empty,) = office.event(endpoint, body="")
+
+    office.deliver()
+
+    row, _, (attempt,) = office.delivery(empty)
+    assert receiver.messages == []
+    assert (row.state, row.lease_expires_at, attempt.error) == ("failed", None, "erased")
+    assert (office.endpoint_row(endpoint).failures, office.endpoint_row(endpoint).failing_since) == (0, None)

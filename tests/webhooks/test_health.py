@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from styleflow.egress import Egress, EgressPolicy
+from styleflow.errors import NotFound
 from styleflow.webhook_tables import DeliveryRow, EventRow
 from styleflow.webhooks import endpoints, health
 from styleflow.webhooks.schedule import BREAKER_FAILURES, BREAKER_PAUSES, circuit_pause
@@ -254,3 +255,30 @@ def test_a_slow_loris_beside_a_healthy_receiver_delays_it_by_little(office: Offi
     assert sorted(delays)[-1] < 2.0, "nobody waits for a timeout of another"
     assert sorted(delays)[len(delays) // 2] < 0.5
     assert len(receiver.messages) < 30 + 60, "and the dead ones are not hammered"
+
+
+def test_what_was_made_for_an_endpoint_in_the_moment_of_its_deletion_does_not_wait_for_ever(office: Office) -> None:
+    endpoint, _ = office.endpoint("https://hooks.example.org/")
+    other, _ = office.endpoint("https://hooks.example.org/other")
+    (before,) = office.event(endpoint)
+    with office.database.transaction() as late:
+        delivery = endpoints.new_delivery(
+            late, office.project_id, endpoint, office.delivery(before)[1].id, redelivery_of=None
+        ).id
+        office.read(lambda session: endpoints.delete_endpoint(session, office.project_id, endpoint))
+    (kept,) = office.event(other)
+    assert office.delivery(delivery)[0].state == "pending"
+
+    assert office.read(health.fail_to_deleted) == 1
+
+    assert (office.delivery(delivery)[0].state, office.delivery(kept)[0].state) == ("failed", "pending")
+    assert office.read(health.fail_to_deleted) == 0
+
+
+def test_nobody_waits_for_or_holds_an_endpoint_of_another_project(office: Office) -> None:
+    endpoint, _ = office.endpoint("https://hooks.example.org/")
+    with office.database.transaction() as owner, office.database.transaction() as stranger:
+        endpoints.get_endpoint(owner, office.project_id, endpoint, lock=True)
+        stranger.execute(text("set local lock_timeout = '1s'"))
+        with pytest.raises(NotFound):
+            endpoints.get_endpoint(stranger, "prj_other", endpoint, lock=True)
