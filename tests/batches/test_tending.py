@@ -20,6 +20,7 @@ from styleflow.webhook_tables import DeliveryRow, WebhookEndpointRow
 from tests.batches.made_items import jsonl, keyed
 from tests.batches.yard import TEMPLATE, Yard, item
 from tests.jobs.desk import KEY, PROJECT
+from tests.jobs.test_progress import add_upload
 
 ZERO = Retention(mode=Mode.ZERO, source_hours=0, crops_days=0, frames_days=0, results_days=0)
 
@@ -141,6 +142,21 @@ def test_canceled_items_are_found_by_an_erasure_of_their_reference_and_others_st
     with yard.desk.database.transaction() as session:
         row = session.get_one(ErasureRow, erasure)
         assert (row.state, row.items) == ("completed", 3)
+
+
+def test_the_proof_of_an_erasure_names_an_upload_that_is_kept_for_a_waiting_item(yard: Yard) -> None:
+    upload, sha256 = add_upload(yard.desk), "ab" * 32
+    yard.desk.sql("update uploads set sha256 = :sha", sha=sha256)
+    batch = yard.create({"type": "inline", "items": [{"source": {"type": "upload", "upload_id": upload}}]})
+    yard.expand()
+    yard.pause(batch)
+    erasure = yard.desk.do(lambda session: erasures.order(session, PROJECT, "sha256", sha256, requested_by=KEY).id)
+
+    ErasureRunner(database=yard.desk.database, owner="test", selector_key=b"k" * 32).run_once()
+
+    row = yard.desk.do(erasures.get_erasure, PROJECT, erasure)
+    assert (row.state, row.proof["counts"]["uploads"], row.proof["counts"]["uploads_kept"]) == ("completed", 0, 1)
+    assert row.proof["kept_uploads"] == [{"upload_id": upload, "needed_by": ["item"]}]
 
 
 def test_a_foreign_erasure_blanks_no_canceled_item(yard: Yard) -> None:
