@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery.concurrency.thread import ApplyResult, TaskPool
+from celery.concurrency.thread import TaskPool
 from kombu.asynchronous import get_event_loop
 
 
 class WakingPool(TaskPool):
-    """Without prefetching, the loop asks for the next message only when it looks again, and nothing tells it that a task
-    has ended: a worker with a thousand nudges before it would idle for up to a second after each job."""
+    """Without prefetching, the loop asks for the next message only when it looks again, and nothing tells it that a
+    task has ended: a worker with a thousand nudges before it would idle for up to a second after each job."""
 
-    def on_apply(self, *arguments: Any, **options: Any) -> ApplyResult:
+    def on_apply(self, *arguments: Any, **options: Any) -> Any:
         result = super().on_apply(*arguments, **options)
         # by then the request is no longer counted as reserved, which it still is within the task
         result.f.add_done_callback(_wake)
