@@ -26,6 +26,7 @@ from styleflow.settings import Settings
 from worker import tasks
 from worker.execution import Analyzer, Execution
 from worker.installation import own_bucket, sources
+from worker.pool import WakingPool
 from worker.scratch import Scratch, common_folder
 from worker.slot import Slot
 
@@ -90,7 +91,7 @@ def _serve(app: Celery, name: str, lanes: tuple[str, ...], stopping: threading.E
     signals.worker_shutting_down.connect(lambda **_: stopping.set(), weak=False)
     worker = app.Worker(
         hostname=f"{name}@styleflow",
-        pool_cls="threads",
+        pool_cls=WakingPool,
         concurrency=1,
         queues=[broker.QUEUES[lane] for lane in lanes],
         loglevel="WARNING",

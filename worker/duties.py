@@ -31,7 +31,7 @@ from styleflow.database import DISPATCH_CHANNEL, JOB_CHANNEL, Database
 from styleflow.exports import keeping
 from styleflow.exports.exporter import Exporter
 from styleflow.ids import new_id
-from styleflow.jobs import ageing, batch_counts, dispatch, open_multiparts, orphans, rescue, retention
+from styleflow.jobs import ageing, batch_counts, dispatch, open_multiparts, orphans, rescue, retention, workload
 from styleflow.jobs.erasures import ErasureRunner
 from styleflow.jobs.keeping import Retention
 from styleflow.jobs.object_erasures import ObjectEraser
@@ -68,6 +68,11 @@ def led_duties(settings: Settings, database: Database) -> list[Duty]:
         with database.transaction() as session:
             return ageing.age(session, settings.nudge_window, settings.bulk_ageing_seconds)
 
+    def learned() -> int:
+        with database.transaction() as session:
+            workload.learn(session, turns.workload)
+        return 0
+
     def rescued() -> int:
         with database.transaction() as session:
             return rescue.sweep(session).total
@@ -84,6 +89,7 @@ def led_duties(settings: Settings, database: Database) -> list[Duty]:
                 turns=turns,
             ),
         ),
+        Duty("expected work", 10.0, learned),
         Duty("ageing", 5.0, aged),
         Duty("rescue", settings.rescue_seconds, rescued),
     ]

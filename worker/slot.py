@@ -30,6 +30,7 @@ class Slot:
         self._poll_seconds = poll_seconds
         self._busy = threading.Lock()
         self._active_at = time.monotonic()
+        """When a nudge last led to work, or came while there was other work, or a look found nothing."""
 
     def run(self, job_id: str) -> None:
         """Carry out the nudged job, if it is still there to be claimed. Errors end here: the row keeps the promise.
@@ -37,10 +38,13 @@ class Slot:
         While a job that was found by looking still runs, the nudge goes back, for another worker to hear.
         """
         if not self._busy.acquire(blocking=False):
+            self._active_at = time.monotonic()  # nudges come again: after the running job it is their turn
             self._hand_back(job_id)
             return
         try:
-            self._guarded(job_id=job_id)
+            # One that comes too late is no sign of life: with many of them before it, the next job would wait.
+            if self._guarded(job_id=job_id):
+                self._active_at = time.monotonic()
         finally:
             self._busy.release()
 
@@ -58,20 +62,19 @@ class Slot:
         if time.monotonic() - self._active_at < self._poll_seconds or not self._busy.acquire(blocking=False):
             return False
         try:
-            return self._guarded(lanes=self._lanes, keep_looking=True)
+            found = self._guarded(lanes=self._lanes)
+            # a look that found work is followed by the next at once: there may be a backlog and no broker
+            if not found:
+                self._active_at = time.monotonic()
+            return found
         finally:
             self._busy.release()
 
-    def _guarded(self, *, job_id: str | None = None, lanes: tuple[str, ...] = (), keep_looking: bool = False) -> bool:
+    def _guarded(self, *, job_id: str | None = None, lanes: tuple[str, ...] = ()) -> bool:
         if self._execution.stopping.is_set():
             return False
-        found = False
         try:
-            found = self._execution.run(job_id=job_id, lanes=lanes)
+            return self._execution.run(job_id=job_id, lanes=lanes)
         except (DBAPIError, PoolTimeout) as error:
             log.warning("claim_failed", error=type(error).__name__)
-        finally:
-            # a look that found work is followed by the next at once: there may be a backlog and no broker
-            if not (keep_looking and found):
-                self._active_at = time.monotonic()
-        return found
+            return False

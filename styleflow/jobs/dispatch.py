@@ -1,6 +1,7 @@
-"""The one publisher: meters nudges out of PostgreSQL into the broker, at most a window of them per lane.
+"""The one publisher: meters nudges out of PostgreSQL into the broker, per lane one ahead for every live worker.
 
-The projects in turn: whoever has a hundred thousand jobs in a lane delays another's single one by a window of them.
+The projects in turn, by the work that their jobs are expected to be: whoever has a hundred thousand jobs in a lane
+delays another's single one by what runs and by one more for each worker, which is two lengths of a job.
 
 A nudge stays in the outbox until its job is claimed, so a message that the broker lost is noticed and sent again. A
 message sent twice finds nothing to claim. While the broker is away nothing is marked as sent, so nothing is lost.
@@ -8,10 +9,10 @@ message sent twice finds nothing to claim. While the broker is away nothing is m
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import zip_longest
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select, text, update
@@ -20,8 +21,10 @@ from sqlalchemy.orm import Session
 from styleflow.broker import Broker
 from styleflow.database import DISPATCH_CHANNEL, Database
 from styleflow.errors import DependencyUnavailable
-from styleflow.jobs.fairness import Ring, share
+from styleflow.jobs.fairness import Debts, in_turn
 from styleflow.jobs.state import Lane
+from styleflow.jobs.workers import live_slots
+from styleflow.jobs.workload import Kind, Workload
 from styleflow.tables import OutboxRow
 
 DISPATCH_LOCK = 727_003
@@ -30,23 +33,50 @@ PATIENCE = 10
 """Times the repair delay after which a nudge counts as lost although its lane still has messages waiting."""
 
 
+PLACES_WITHOUT_WORKERS = 2
+"""Nudges that wait for the first worker of a lane to come."""
+AGED_SHARE = 4
+"""One of so many places goes to aged nudges while the lane's own ones wait too."""
+
+
+@dataclass
+class LaneTurns:
+    """Whose turn it is in one lane, and for how many places no aged nudge went."""
+
+    debts: Debts = field(default_factory=Debts)
+    since_aged: int = 0
+
+
 @dataclass
 class Turns:
-    """Whose turn it is in each lane. Kept by whoever dispatches; a new one begins anew, which costs a turn at most."""
+    """Whose turn it is, and what jobs are expected to take. Kept by whoever dispatches; a new one begins anew, which
+    costs a turn at most."""
 
-    rings: dict[Lane, Ring] = field(default_factory=dict)
+    lanes: dict[Lane, LaneTurns] = field(default_factory=dict)
+    workload: Workload = field(default_factory=Workload)
 
 
 def dispatch_once(
     database: Database, broker: Broker, window: int, repair_seconds: float, turns: Turns | None = None
 ) -> int:
-    """Fill each lane's window once; returns how many nudges were published.
+    """Fill each lane's places once, `window` of them at most; returns how many nudges were published.
 
     Raises DependencyUnavailable when the broker does not answer; what it took until then is marked as published.
     """
     turns = turns or Turns()
     repair = timedelta(seconds=repair_seconds)
     return sum(_dispatch_lane(database, broker, lane, window, repair, turns) for lane in Lane)
+
+
+def places(slots: int, window: int) -> int:
+    """How many nudges may wait in the broker for so many slots: one ahead of each, so that none has to wait for the
+    next, and no more, since what waits there goes in the order in which it came. The window is the most."""
+    return min(window, slots or PLACES_WITHOUT_WORKERS)
+
+
+def wake(session: Session) -> None:
+    """Tell whoever dispatches, at commit, that there may be something to publish, or a place for it."""
+    session.execute(text("select pg_notify(:channel, '')"), {"channel": DISPATCH_CHANNEL})
 
 
 def ring_again(session: Session, job_id: str) -> None:
@@ -57,7 +87,7 @@ def ring_again(session: Session, job_id: str) -> None:
         .values(published_at=None)
         .execution_options(synchronize_session=False)
     )
-    session.execute(text("select pg_notify(:channel, '')"), {"channel": DISPATCH_CHANNEL})
+    wake(session)
 
 
 def _dispatch_lane(database: Database, broker: Broker, lane: Lane, window: int, repair: timedelta, turns: Turns) -> int:
@@ -66,7 +96,8 @@ def _dispatch_lane(database: Database, broker: Broker, lane: Lane, window: int, 
             return 0
         waiting = broker.waiting(lane)
         # The lock outlasts the publishing, so nobody else adds to what was just counted.
-        nudges = _choose(session, lane, window - waiting, repair if waiting == 0 else PATIENCE * repair, turns)
+        room = places(live_slots(session, lane), window) - waiting
+        nudges = _choose(session, lane, room, repair if waiting == 0 else PATIENCE * repair, turns)
         published, trouble = _publish(broker, lane, nudges)
         session.execute(
             update(OutboxRow)
@@ -89,30 +120,65 @@ def _choose(session: Session, lane: Lane, room: int, lost_after: timedelta, turn
     return [*lost, *sorted(due, key=lambda nudge: chosen.index(nudge.id))]
 
 
-# The projects that wait, by hopping from one to the next along the index; then the oldest due nudges of each.
+# The projects that wait, by hopping from one to the next along the index; then the oldest due nudges of each, and those
+# that were let in from another lane.
 _DUE = text(
     "with recursive waiting (project_id) as ("
     " (select project_id from outbox where lane = :lane and published_at is null order by project_id limit 1)"
     " union all select (select project_id from outbox where lane = :lane and published_at is null"
-    "  and project_id > waiting.project_id order by project_id limit 1) from waiting where project_id is not null)"
-    " select waiting.project_id, due.id from waiting, lateral (select id, run_at from outbox"
-    "  where lane = :lane and published_at is null and project_id = waiting.project_id and run_at <= now()"
-    "  order by run_at, id limit :room) as due order by due.run_at, due.id"
+    "  and project_id > waiting.project_id order by project_id limit 1) from waiting where project_id is not null),"
+    " due as ("
+    " (select own.* from waiting, lateral (select id, job_id, run_at, aged from outbox"
+    "   where lane = :lane and published_at is null and project_id = waiting.project_id and run_at <= now()"
+    "   and not aged order by run_at, id limit :room) as own)"
+    " union all (select id, job_id, run_at, aged from outbox"
+    "   where aged and lane = :lane and published_at is null and run_at <= now() order by run_at, id limit :room))"
+    " select due.id, due.aged, jobs.project_id, jobs.lane, jobs.model,"
+    "  case when jsonb_typeof(jobs.source -> 'size_bytes') = 'number'"
+    "   then (jobs.source ->> 'size_bytes')::bigint end as size_bytes"
+    " from due join jobs on jobs.id = due.job_id order by due.run_at, due.id"
 )
 
 
+@dataclass(frozen=True)
+class _Due:
+    nudge_id: int
+    seconds: float
+    """Of a worker, as expected."""
+
+
+_Queues = dict[str, deque[_Due]]
+"""By project, the oldest first."""
+
+
 def _in_turn(session: Session, lane: Lane, room: int, turns: Turns) -> list[int]:
-    """The ids of at most `room` due nudges: one of each project in turn, each project's oldest first."""
+    """The ids of at most `room` due nudges in the order of turns, each project's oldest first."""
     if room <= 0:
         return []
-    due: dict[str, list[int]] = {}
-    for project_id, nudge_id in session.execute(_DUE, {"lane": lane, "room": room}):
-        due.setdefault(project_id, []).append(nudge_id)
-    before = turns.rings.get(lane, Ring())
-    wanted = {project_id: len(nudges) for project_id, nudges in due.items()}
-    granted, turns.rings[lane] = share(wanted, before, quantum=1, budget=room)
-    rounds = zip_longest(*(due[project_id][:units] for project_id, units in granted.items()))
-    return [nudge_id for one_round in rounds for nudge_id in one_round if nudge_id is not None]
+    own: _Queues = {}
+    aged: _Queues = {}
+    for row in session.execute(_DUE, {"lane": lane, "room": room}):
+        seconds = turns.workload.expected(Kind(row.project_id, row.lane, row.model), row.size_bytes)
+        (aged if row.aged else own).setdefault(row.project_id, deque()).append(_Due(row.id, seconds))
+    return take_places(own, aged, room, turns.lanes.setdefault(lane, LaneTurns()))
+
+
+def take_places(own: _Queues, aged: _Queues, room: int, turns: LaneTurns) -> list[int]:
+    """Fill `room` places from the lane's own queues, and every fourth from the aged ones; both are used up. Where one
+    kind is missing the other has all places. Updates `turns`."""
+    chosen: list[int] = []
+    while len(chosen) < room and (own or aged):
+        from_aged = bool(aged) and (not own or turns.since_aged >= AGED_SHARE - 1)
+        queues = aged if from_aged else own
+        first = {project: [queue[0].seconds] for project, queue in queues.items()}
+        (project,), turns.debts = in_turn(first, turns.debts, 1)
+        chosen.append(queues[project].popleft().nudge_id)
+        if not queues[project]:
+            del queues[project]
+        turns.since_aged = 0 if from_aged else turns.since_aged + 1
+    if len(chosen) < room:  # everything that waited has gone: nobody is behind anybody
+        turns.debts = Debts()
+    return chosen
 
 
 def _lock(

@@ -1,4 +1,4 @@
-"""Which workers are alive. For health and for people; nothing about a job depends on it."""
+"""Which workers are alive: for health, for people, and for how many nudges wait in the broker at a time."""
 
 from __future__ import annotations
 
@@ -22,3 +22,10 @@ def alive(session: Session, *, within_seconds: float = 60.0) -> list[WorkerRow]:
     """The workers seen lately, newest first."""
     recent = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, within_seconds)
     return list(session.scalars(select(WorkerRow).where(WorkerRow.seen_at > recent).order_by(WorkerRow.id)))
+
+
+def live_slots(session: Session, lane: str, *, within_seconds: float = 30.0) -> int:
+    """Workers seen lately that serve the lane, each with its one slot."""
+    recent = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, within_seconds)
+    serving = select(func.count()).where(WorkerRow.seen_at > recent, WorkerRow.lanes.any_() == lane)
+    return session.execute(serving).scalar_one()

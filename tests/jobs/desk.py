@@ -16,6 +16,7 @@ from styleflow.jobs.keeping import Retention
 from styleflow.jobs.queries import Claim, claim
 from styleflow.jobs.retention import KINDS, Keep
 from styleflow.jobs.state import Lane
+from styleflow.jobs.workers import seen
 from styleflow.report import VideoReport
 from styleflow.retention_tables import ObjectErasureRow
 from styleflow.storage import keys
@@ -51,6 +52,12 @@ class Desk:
     ) -> Claim | None:
         with self.database.transaction() as session:
             return claim(session, worker=worker, lease_seconds=60, job_id=job_id, lanes=lanes)
+
+    def staff(self, workers: int, lanes: tuple[str, ...] = tuple(Lane), *, seconds_ago: float = 0) -> None:
+        """So many workers that said lately that they are alive."""
+        for number in range(workers):
+            self.do(seen, f"w{number}-{','.join(lanes)}", lanes=lanes, models=["m"], device="cpu")
+        self.sql("update workers set seen_at = seen_at - make_interval(secs => :ago)", ago=seconds_ago)
 
     def running(self, **changes: Any) -> Claim:
         return self.claim(self.submit(**changes))

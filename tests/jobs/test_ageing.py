@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from kombu.utils.json import loads
 
-from styleflow.broker import Broker
+from styleflow.broker import QUEUES, Broker
 from styleflow.jobs.ageing import age
-from styleflow.jobs.dispatch import dispatch_once
+from styleflow.jobs.dispatch import Turns, dispatch_once
 from styleflow.jobs.rescue import sweep
 from styleflow.jobs.state import Lane
 from styleflow.tables import ProjectRow
@@ -96,3 +97,41 @@ def test_standard_and_realtime_work_is_not_moved(desk: Desk) -> None:
 
     assert desk.do(age, WINDOW, 600) == 0
     assert [lane_of(desk, job) for job in jobs] == ["standard", "realtime"]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_of_a_standard_lane_that_is_never_empty_bulk_gets_every_fourth_job(
+    desk: Desk, broker: Broker, workers: int
+) -> None:
+    desk.staff(workers)
+    bulk = {queued(desk, Lane.BULK, 5000) for _ in range(20)}
+    for _ in range(30):
+        queued(desk, Lane.STANDARD, 100)
+    turns = Turns()
+    served: list[str] = []
+    while len(served) < 24:
+        desk.do(age, WINDOW, 600)
+        dispatch_once(desk.database, broker, WINDOW, 30, turns)
+        served.append(take(desk, broker))
+
+    assert len(bulk.intersection(served)) == 6
+
+
+def test_who_has_fewest_among_the_aged_comes_first_however_old_the_others_are(desk: Desk) -> None:
+    desk.do(lambda session: session.add(ProjectRow(id="prj_other", name="other")))
+    old = [queued(desk, Lane.BULK, 9000 - number) for number in range(4)]
+    desk.do(age, WINDOW, 600)
+    single = queued(desk, Lane.BULK, 700, "prj_other")
+    desk.claim(old[0])
+
+    desk.do(age, WINDOW, 600)
+
+    assert [lane_of(desk, job) for job in (*old[1:], single)] == ["standard", "bulk", "bulk", "standard"]
+
+
+def take(desk: Desk, broker: Broker) -> str:
+    """What a worker does with the oldest message of the standard lane."""
+    raw = broker._redis.rpop(QUEUES[Lane.STANDARD])
+    job_id: str = loads(raw)["headers"]["argsrepr"][2:-2]
+    desk.claim(job_id)
+    return job_id

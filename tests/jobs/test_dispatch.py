@@ -14,8 +14,9 @@ from sqlalchemy import func, select, text
 from styleflow.broker import QUEUES, Broker
 from styleflow.embedded import socket_folder, start_redis
 from styleflow.errors import DependencyUnavailable
-from styleflow.jobs.dispatch import DISPATCH_LOCK, Turns, dispatch_once
+from styleflow.jobs.dispatch import DISPATCH_LOCK, PLACES_WITHOUT_WORKERS, Turns, dispatch_once
 from styleflow.jobs.state import Lane
+from styleflow.jobs.workload import Kind
 from styleflow.tables import OutboxRow, ProjectRow
 from tests.jobs.desk import PROJECT, Desk
 
@@ -34,6 +35,12 @@ def broker(redis_url: str) -> Iterator[Broker]:
 def redis(redis_url: str) -> Iterator[Redis]:
     with Redis(unix_socket_path=redis_url.removeprefix("redis+socket://"), decode_responses=True) as client:
         yield client
+
+
+@pytest.fixture(autouse=True)
+def workers(desk: Desk) -> None:
+    """As many as a window has places."""
+    desk.staff(WINDOW)
 
 
 def messages(redis: Redis, queue: str = STANDARD) -> list[str]:
@@ -121,6 +128,78 @@ def test_projects_are_published_in_turn_also_when_there_is_room_for_one_at_a_tim
         served += owner[answer_first(desk, redis)]
 
     assert served == "abc" * 5
+
+
+def test_one_nudge_waits_ahead_of_each_live_worker_of_the_lane(desk: Desk, broker: Broker, redis: Redis) -> None:
+    desk.sql("delete from workers")
+    desk.staff(2, ("bulk",), seconds_ago=120)
+    desk.staff(3, ("realtime", "standard"))
+    for lane in Lane:
+        for _ in range(10):
+            desk.submit(lane=lane)
+
+    dispatch(desk, broker)
+
+    assert [redis.llen(QUEUES[lane]) for lane in Lane] == [3, 3, PLACES_WITHOUT_WORKERS]
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_single_job_is_overtaken_by_no_more_than_one_job_for_each_worker(
+    desk: Desk, broker: Broker, redis: Redis, workers: int
+) -> None:
+    desk.sql("delete from workers")
+    desk.staff(workers)
+    queue_many(desk, 500)
+    turns, served = Turns(), list[str]()
+    desk.do(lambda session: session.add(ProjectRow(id="prj_small", name="small")))
+
+    def serve(jobs: int) -> None:
+        for _ in range(jobs):
+            dispatch_once(desk.database, broker, WINDOW, 30, turns)
+            served.append(answer_first(desk, redis))
+
+    serve(3 * workers)
+    for _ in range(5):
+        dispatch_once(desk.database, broker, WINDOW, 30, turns)
+        single, before = desk.submit(project_id="prj_small"), len(served)
+        serve(3 * workers)
+        assert served.index(single) - before <= workers
+
+
+def test_work_is_shared_not_the_number_of_jobs(desk: Desk, broker: Broker, redis: Redis) -> None:
+    desk.sql("delete from workers")
+    desk.staff(1)
+    turns = Turns()
+    for name, seconds in (("films", 90.0), ("clips", 30.0)):
+        desk.do(lambda session, name=name: session.add(ProjectRow(id=f"prj_{name}", name=name)))
+        turns.workload.observe(Kind(f"prj_{name}", "standard", "styleflow@default"), seconds)
+    owner = {desk.submit(project_id=f"prj_{name}"): name for name in ["films"] * 20 + ["clips"] * 20}
+    served = []
+    for _ in range(20):
+        dispatch_once(desk.database, broker, WINDOW, 30, turns)
+        served.append(owner[answer_first(desk, redis)])
+
+    assert served.count("films") == 5
+
+
+def test_an_upload_counts_by_its_size(desk: Desk, broker: Broker, redis: Redis) -> None:
+    desk.sql("delete from workers")
+    desk.staff(1)
+    turns = Turns()
+    for name in ("films", "clips"):
+        desk.do(lambda session, name=name: session.add(ProjectRow(id=f"prj_{name}", name=name)))
+        turns.workload.observe(Kind(f"prj_{name}", "standard", "styleflow@default"), 10.0, 1_000_000)
+    size = {"films": 4_000_000, "clips": 1_000_000}
+    owner = {
+        desk.submit(project_id=f"prj_{name}", source={"type": "upload", "key": "k", "size_bytes": size[name]}): name
+        for name in ["films"] * 20 + ["clips"] * 20
+    }
+    served = []
+    for _ in range(20):
+        dispatch_once(desk.database, broker, WINDOW, 30, turns)
+        served.append(owner[answer_first(desk, redis)])
+
+    assert served.count("films") == 4
 
 
 def answer_first(desk: Desk, redis: Redis) -> str:

@@ -47,3 +47,28 @@ def test_an_idle_worker_looks_only_after_a_while_without_nudges(bench: Bench) ->
     time.sleep(0.25)
     assert slot.look()
     assert bench.job(second).state == "succeeded"
+
+
+def test_nudges_that_come_too_late_do_not_keep_a_worker_from_looking(bench: Bench) -> None:
+    done, waiting = bench.submit(), bench.submit()
+    slot = Slot(bench.execution, ("standard",), poll_seconds=0.2)
+    slot.run(done)
+    time.sleep(0.25)
+
+    slot.run(done)
+
+    assert slot.look()
+    assert bench.job(waiting).state == "succeeded"
+
+
+def test_once_nudges_come_again_a_worker_no_longer_looks_on_through_the_backlog(bench: Bench) -> None:
+    bench.submit()
+    nudged, _ = bench.submit(), bench.submit()
+    slot = Slot(bench.execution, ("standard",), poll_seconds=0.5)
+    slot._active_at -= 1
+    bench.execution.stopping.wait = lambda timeout=None: False  # type: ignore[method-assign]
+    bench.analyzer.act = lambda _: slot.run(nudged)
+
+    assert slot.look()
+
+    assert not slot.look(), "the slot is left to the nudges"
