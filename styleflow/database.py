@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 JOB_CHANNEL = "styleflow_job"
 """NOTIFY payload: the id of a job that reached a terminal state."""
 DISPATCH_CHANNEL = "styleflow_dispatch"
-"""NOTIFY payload: the lane in which a job was queued."""
+"""NOTIFY without payload: a job was queued, or there is room for a nudge."""
 
 
 _CONNECTION: dict[str, Any] = {

@@ -18,7 +18,7 @@ from styleflow.jobs.keeping import KeptClass, Retention
 from styleflow.jobs.source_copies import hold_for
 from styleflow.jobs.state import TERMINAL, JobState, Lane
 from styleflow.jobs.tombstones import class_ended
-from styleflow.jobs.transitions import clock, ring_all
+from styleflow.jobs.transitions import WAKE, clock, nudges
 from styleflow.quotas import UNLIMITED, Quotas, accept_jobs
 from styleflow.tables import JobRow
 from styleflow.webhooks.announce import announcement
@@ -70,9 +70,8 @@ def submit_all(session: Session, wanted: Sequence[NewJob], quotas: Quotas = UNLI
     events = announcement(session, jobs, "job.queued")
     session.add_all(jobs)
     session.flush()
-    write_all(session, events)
-    ring_all(session, jobs)
     if jobs:
+        write_all(session, [*events, nudges(jobs)], WAKE)
         accept_jobs(session, jobs[0].project_id, Counter(job.model for job in jobs), quotas)
     # Behind the quota's lock, which whoever feeds a batch takes first: in another order the two could wait for each
     # other, where both name one upload.

@@ -5,12 +5,12 @@ Every function here expects a row that this transaction has locked, so that nobo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Select, Table, bindparam, func, select, text
-from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy import ColumnElement, Select, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from styleflow import usage
@@ -19,7 +19,7 @@ from styleflow.errors import DeadlineExceeded, LeaseLost, Poison, StyleFlowError
 from styleflow.jobs.batch_counts import told
 from styleflow.jobs.dating import date_classes
 from styleflow.jobs.state import TERMINAL, JobEvent, JobState, Standing, advance, after_loss, is_poison
-from styleflow.tables import AttemptRow, JobRow, OutboxRow
+from styleflow.tables import AttemptRow, JobRow
 from styleflow.webhooks.announce import announcement
 from styleflow.webhooks.listening import listening_to, remember_listening
 from styleflow.writes import Notification, Write, write_all
@@ -139,8 +139,7 @@ def requeue(
     job.row_version += 1
     writes += announcement(session, [job], "job.queued")
     session.flush()
-    write_all(session, writes)
-    ring(session, job)
+    write_all(session, [*writes, nudges([job])], WAKE)
     return state
 
 
@@ -165,29 +164,27 @@ def drop(session: Session, job: JobRow, event: JobEvent) -> JobState:
 
 def ring(session: Session, job: JobRow) -> None:
     """Leave a nudge that dispatch publishes when the job is due, and wake dispatch at commit."""
-    ring_all(session, [job])
+    write_all(session, [nudges([job])], WAKE)
 
 
-def _ring() -> Insert:
-    """Made once, and without its rows, so that it is compiled once: every submission executes it."""
-    fresh = insert(cast("Table", OutboxRow.__table__))
-    return fresh.on_conflict_do_update(
-        index_elements=["job_id"],
-        set_={"lane": fresh.excluded.lane, "run_at": fresh.excluded.run_at, "published_at": None, "aged": False},
-    )
+def nudges(jobs: Sequence[JobRow]) -> Write:
+    """The write of `ring`, for several jobs. WAKE goes with it."""
+    rows = [
+        {"job_id": job.id, "lane": job.lane, "project_id": job.project_id, "run_at": job.run_at.isoformat()}
+        for job in jobs
+    ]
+    return Write(_RING, {"nudge_rows": json.dumps(rows)})
 
 
-_RING = _ring()
-
-
-def ring_all(session: Session, jobs: Sequence[JobRow]) -> None:
-    """`ring` for several jobs."""
-    nudges = [{"job_id": job.id, "lane": job.lane, "project_id": job.project_id, "run_at": job.run_at} for job in jobs]
-    if not nudges:
-        return
-    session.execute(_RING, nudges)
-    for lane in {job.lane for job in jobs}:
-        _notify(session, DISPATCH_CHANNEL, lane)
+_RING = (
+    "insert into outbox (job_id, lane, project_id, run_at) select job_id, lane, project_id, run_at"
+    " from json_to_recordset(cast(:nudge_rows as json)) as nudge"
+    " (job_id text, lane text, project_id text, run_at timestamptz)"
+    " on conflict (job_id) do update"
+    " set lane = excluded.lane, run_at = excluded.run_at, published_at = null, aged = false"
+)
+WAKE = Notification(DISPATCH_CHANNEL, "")
+"""Dispatch looks at every lane then."""
 
 
 def error_value(error: StyleFlowError) -> dict[str, Any]:
@@ -245,7 +242,3 @@ def _held_seconds(session: Session, job: JobRow) -> float:
 def _answered(job: JobRow) -> Write:
     """Only a queued job has a nudge: the claim takes it away."""
     return Write("delete from outbox where job_id = :nudge_job", {"nudge_job": job.id})
-
-
-def _notify(session: Session, channel: str, payload: str) -> None:
-    session.execute(text("select pg_notify(:channel, :payload)"), {"channel": channel, "payload": payload})

@@ -71,3 +71,13 @@ def test_a_settlement_reads_the_job_moves_it_and_writes_all_the_rest_at_once(
     assert verbs(statements) == ["select", "update", "with"]
     assert [one.type for one in desk.events(held.job_id)][-1] == "job.succeeded"
     assert deliveries(desk) == 1
+
+
+def test_a_submission_takes_three_writes(desk: Desk) -> None:
+    listen(desk, "*")
+
+    with counting(desk) as statements:
+        desk.submit()
+
+    # the clock, the endpoints; the job; its event, deliveries and nudge; its usage, with which its quotas are read
+    assert verbs(statements) == ["select", "select", "insert", "with", "insert"]
