@@ -80,4 +80,6 @@ def _at_least(score: float | None, threshold: float) -> bool:
 
 def _segment(times_ms: Sequence[int], scores: Sequence[float | None], first: int, last: int) -> Segment:
     scored = [score for score in scores[first : last + 1] if score is not None]
-    return Segment(times_ms[first], times_ms[last], max(scored), sum(scored) / len(scored))
+    peak = max(scored)
+    # Rounding may put the mean of equal scores above them.
+    return Segment(times_ms[first], times_ms[last], peak, min(peak, sum(scored) / len(scored)))
