@@ -24,7 +24,7 @@ from styleflow.errors import DependencyUnavailable
 from styleflow.jobs.fairness import Debts, in_turn
 from styleflow.jobs.state import Lane
 from styleflow.jobs.workers import live_slots
-from styleflow.jobs.workload import Kind, Workload
+from styleflow.jobs.workload import SIZE_BYTES, Kind, Workload
 from styleflow.tables import OutboxRow
 
 DISPATCH_LOCK = 727_003
@@ -41,9 +41,11 @@ AGED_SHARE = 4
 
 @dataclass
 class LaneTurns:
-    """Whose turn it is in one lane, and for how many places no aged nudge went."""
+    """Whose turn it is in one lane, and for how many places no aged nudge went. Aged nudges have turns of their own:
+    what a project's old bulk work takes is neither added to what it owes for its standard work nor pays for it."""
 
-    debts: Debts = field(default_factory=Debts)
+    own: Debts = field(default_factory=Debts)
+    aged: Debts = field(default_factory=Debts)
     since_aged: int = 0
 
 
@@ -99,12 +101,13 @@ def _dispatch_lane(database: Database, broker: Broker, lane: Lane, window: int, 
         room = places(live_slots(session, lane), window) - waiting
         nudges = _choose(session, lane, room, repair if waiting == 0 else PATIENCE * repair, turns)
         published, trouble = _publish(broker, lane, nudges)
-        session.execute(
-            update(OutboxRow)
-            .where(OutboxRow.id.in_([nudge.id for nudge in published]))
-            .values(published_at=func.clock_timestamp())
-            .execution_options(synchronize_session=False)
-        )
+        if published:
+            session.execute(
+                update(OutboxRow)
+                .where(OutboxRow.id.in_([nudge.id for nudge in published]))
+                .values(published_at=func.clock_timestamp())
+                .execution_options(synchronize_session=False)
+            )
     if trouble is not None:
         raise trouble
     return len(published)
@@ -123,7 +126,7 @@ def _choose(session: Session, lane: Lane, room: int, lost_after: timedelta, turn
 # The projects that wait, by hopping from one to the next along the index; then the oldest due nudges of each, and those
 # that were let in from another lane.
 _DUE = text(
-    "with recursive waiting (project_id) as ("
+    "with recursive waiting (project_id) as ("  # noqa: S608  a constant of ours is put in
     " (select project_id from outbox where lane = :lane and published_at is null order by project_id limit 1)"
     " union all select (select project_id from outbox where lane = :lane and published_at is null"
     "  and project_id > waiting.project_id order by project_id limit 1) from waiting where project_id is not null),"
@@ -134,20 +137,21 @@ _DUE = text(
     " union all (select id, job_id, run_at, aged from outbox"
     "   where aged and lane = :lane and published_at is null and run_at <= now() order by run_at, id limit :room))"
     " select due.id, due.aged, jobs.project_id, jobs.lane, jobs.model,"
-    "  case when jsonb_typeof(jobs.source -> 'size_bytes') = 'number'"
-    "   then (jobs.source ->> 'size_bytes')::bigint end as size_bytes"
+    f" {SIZE_BYTES} as size_bytes"
     " from due join jobs on jobs.id = due.job_id order by due.run_at, due.id"
 )
 
 
 @dataclass(frozen=True)
-class _Due:
+class Due:
+    """A nudge that could go."""
+
     nudge_id: int
     seconds: float
     """Of a worker, as expected."""
 
 
-_Queues = dict[str, deque[_Due]]
+Queues = dict[str, deque[Due]]
 """By project, the oldest first."""
 
 
@@ -155,30 +159,38 @@ def _in_turn(session: Session, lane: Lane, room: int, turns: Turns) -> list[int]
     """The ids of at most `room` due nudges in the order of turns, each project's oldest first."""
     if room <= 0:
         return []
-    own: _Queues = {}
-    aged: _Queues = {}
+    own: Queues = {}
+    aged: Queues = {}
     for row in session.execute(_DUE, {"lane": lane, "room": room}):
         seconds = turns.workload.expected(Kind(row.project_id, row.lane, row.model), row.size_bytes)
-        (aged if row.aged else own).setdefault(row.project_id, deque()).append(_Due(row.id, seconds))
+        (aged if row.aged else own).setdefault(row.project_id, deque()).append(Due(row.id, seconds))
     return take_places(own, aged, room, turns.lanes.setdefault(lane, LaneTurns()))
 
 
-def take_places(own: _Queues, aged: _Queues, room: int, turns: LaneTurns) -> list[int]:
+def take_places(own: Queues, aged: Queues, room: int, turns: LaneTurns) -> list[int]:
     """Fill `room` places from the lane's own queues, and every fourth from the aged ones; both are used up. Where one
     kind is missing the other has all places. Updates `turns`."""
     chosen: list[int] = []
     while len(chosen) < room and (own or aged):
         from_aged = bool(aged) and (not own or turns.since_aged >= AGED_SHARE - 1)
-        queues = aged if from_aged else own
-        first = {project: [queue[0].seconds] for project, queue in queues.items()}
-        (project,), turns.debts = in_turn(first, turns.debts, 1)
-        chosen.append(queues[project].popleft().nudge_id)
-        if not queues[project]:
-            del queues[project]
+        if from_aged:
+            taken, turns.aged = _take_one(aged, turns.aged)
+        else:
+            taken, turns.own = _take_one(own, turns.own)
+        chosen.append(taken.nudge_id)
         turns.since_aged = 0 if from_aged else turns.since_aged + 1
     if len(chosen) < room:  # everything that waited has gone: nobody is behind anybody
-        turns.debts = Debts()
+        turns.own = turns.aged = Debts()
     return chosen
+
+
+def _take_one(queues: Queues, debts: Debts) -> tuple[Due, Debts]:
+    first = {project: [queue[0].seconds] for project, queue in queues.items()}
+    (project,), debts = in_turn(first, debts, 1)
+    taken = queues[project].popleft()
+    if not queues[project]:
+        del queues[project]
+    return taken, debts
 
 
 def _lock(

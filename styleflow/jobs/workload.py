@@ -19,6 +19,11 @@ LEAST_SECONDS = 0.01
 FADING = 0.98
 """What an earlier job still counts after each later one: half after 34."""
 LEARNED_AT_ONCE = 1000
+SIZE_BYTES = (
+    "case when jobs.source ->> 'type' = 'upload' and jsonb_typeof(jobs.source -> 'size_bytes') = 'number'"
+    " then (jobs.source ->> 'size_bytes')::double precision end"
+)
+"""SQL for what is known of a job's size. Only we say how large an upload is."""
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -40,14 +45,14 @@ class Pace:
     sized_seconds: float = 0.0
     sized_bytes: float = 0.0
 
-    def observe(self, seconds: float, size_bytes: int | None) -> None:
+    def observe(self, seconds: float, size_bytes: float | None) -> None:
         self.jobs = self.jobs * FADING + 1
         self.seconds = self.seconds * FADING + seconds
         if size_bytes:
             self.sized_seconds = self.sized_seconds * FADING + seconds
             self.sized_bytes = self.sized_bytes * FADING + size_bytes
 
-    def expected(self, size_bytes: int | None) -> float:
+    def expected(self, size_bytes: float | None) -> float:
         if size_bytes and self.sized_bytes:
             return max(LEAST_SECONDS, size_bytes * self.sized_seconds / self.sized_bytes)
         return max(LEAST_SECONDS, self.seconds / self.jobs)
@@ -60,11 +65,11 @@ class Workload:
     paces: dict[Kind, Pace] = field(default_factory=dict)
     learned_until: datetime = NEVER
 
-    def observe(self, kind: Kind, seconds: float, size_bytes: int | None = None) -> None:
+    def observe(self, kind: Kind, seconds: float, size_bytes: float | None = None) -> None:
         for known in (kind, _anybody(kind)):
             self.paces.setdefault(known, Pace()).observe(seconds, size_bytes)
 
-    def expected(self, kind: Kind, size_bytes: int | None = None) -> float:
+    def expected(self, kind: Kind, size_bytes: float | None = None) -> float:
         """Seconds of a worker, more than none."""
         pace = self.paces.get(kind) or self.paces.get(_anybody(kind))
         return UNKNOWN_SECONDS if pace is None else pace.expected(size_bytes)
@@ -75,10 +80,9 @@ def _anybody(kind: Kind) -> Kind:
 
 
 _SETTLED = text(
-    "select results.created_at, jobs.project_id, jobs.lane, jobs.model,"
+    "select results.created_at, jobs.project_id, jobs.lane, jobs.model,"  # noqa: S608  a constant of ours is put in
     " extract(epoch from attempts.finished_at - attempts.started_at)::double precision as seconds,"
-    " case when jsonb_typeof(jobs.source -> 'size_bytes') = 'number'"
-    "  then (jobs.source ->> 'size_bytes')::bigint end as size_bytes"
+    f" {SIZE_BYTES} as size_bytes"
     " from results join jobs on jobs.id = results.job_id"
     " join attempts on attempts.job_id = results.job_id and attempts.token = results.token"
     " where results.created_at > :since and attempts.finished_at is not null"

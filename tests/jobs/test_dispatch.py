@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +15,15 @@ from sqlalchemy import func, select, text
 from styleflow.broker import QUEUES, Broker
 from styleflow.embedded import socket_folder, start_redis
 from styleflow.errors import DependencyUnavailable
-from styleflow.jobs.dispatch import DISPATCH_LOCK, PLACES_WITHOUT_WORKERS, Turns, dispatch_once
+from styleflow.jobs.dispatch import (
+    DISPATCH_LOCK,
+    PLACES_WITHOUT_WORKERS,
+    Due,
+    LaneTurns,
+    Turns,
+    dispatch_once,
+    take_places,
+)
 from styleflow.jobs.state import Lane
 from styleflow.jobs.workload import Kind
 from styleflow.tables import OutboxRow, ProjectRow
@@ -200,6 +209,16 @@ def test_an_upload_counts_by_its_size(desk: Desk, broker: Broker, redis: Redis) 
         served.append(owner[answer_first(desk, redis)])
 
     assert served.count("films") == 4
+
+
+def test_old_bulk_work_of_a_project_does_not_pay_what_it_owes_for_its_standard_work() -> None:
+    turns, served = LaneTurns(), []
+    for _ in range(80):
+        own = {"films": deque([Due(1, 600.0)]), "clips": deque([Due(2, 6.0)])}
+        aged = {"films": deque([Due(3, 600.0)])}
+        served += take_places(own, aged, 1, turns)
+
+    assert (served.count(3), served.count(1)) == (20, 1)
 
 
 def answer_first(desk: Desk, redis: Redis) -> str:

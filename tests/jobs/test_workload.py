@@ -72,6 +72,7 @@ def test_it_is_learned_from_what_succeeded_each_once(desk: Desk) -> None:
 
 
 def test_a_size_that_is_no_number_does_no_harm(desk: Desk) -> None:
-    desk.succeeded(source={"type": "s3", "bucket": "b", "key": "k", "size_bytes": "many"})
+    for size in ("many", None, 1.5, [1]):
+        desk.succeeded(source={"type": "upload", "key": "k", "size_bytes": size})
 
-    assert desk.do(learn, Workload()) == 1
+    assert desk.do(learn, Workload()) == 4
