@@ -171,13 +171,14 @@ def release_job(job_id: str, principal: Eraser, services: ServicesDep) -> Respon
 def list_legal_holds(
     request: Request, query: Annotated[LegalHoldQuery, Query()], principal: Eraser, services: ServicesDep
 ) -> Response:
-    """The released ones among them, unless `standing` says otherwise, as long as proofs are kept."""
+    """The released ones among them, unless `state` says otherwise, as long as proofs are kept."""
     now = datetime.now(UTC).timestamp()
-    bound = {"list": "legal-holds", "of": principal.project_id, "standing": query.standing}
+    bound = {"list": "legal-holds", "of": principal.project_id, "state": query.state}
     before = None if query.cursor is None else int(services.cursors.open(query.cursor, bound, now)[0])
     limit = clamp_limit(query.limit)
+    standing = None if query.state is None else query.state == "standing"
     with services.database.reading() as session:
-        rows = holds.list_holds(session, principal.project_id, query.standing, limit + 1, before)
+        rows = holds.list_holds(session, principal.project_id, standing, limit + 1, before)
     cursor = services.cursors.seal([rows[limit - 1].id], bound, now) if len(rows) > limit else None
     body = LegalHoldPage.model_construct(**page([_hold(row) for row in rows[:limit]], cursor))
     return ok(body, link_header("/v1/legal-holds", request.query_params.multi_items(), cursor))

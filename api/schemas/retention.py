@@ -206,9 +206,7 @@ class LegalHold(ResponseBody):
 class LegalHoldQuery(PageQuery):
     """The query of the legal holds."""
 
-    standing: Annotated[
-        bool | None, Field(description="`true`: those that were not released; `false`: those that were.")
-    ] = None
+    state: Literal["standing", "released"] | None = None
 
 
 class LegalHoldPage(ResponseBody):

@@ -104,8 +104,8 @@ def test_holds_that_stand_are_told_from_those_that_were_released(tenant: Tenant)
     def jobs(query: str) -> list[str]:
         return [one["job_id"] for one in tenant.client.get(f"/v1/legal-holds{query}").json()["data"]]
 
-    assert jobs("?standing=true") == [standing]
-    assert jobs("?standing=false") == [released, released]
+    assert jobs("?state=standing") == [standing]
+    assert jobs("?state=released") == [released, released]
     assert jobs("") == [released, released, standing]
     again = tenant.client.get("/v1/legal-holds?limit=1").json()["data"][0]
     assert (again["reason"], again["released_at"] is None) == ("again", False)
