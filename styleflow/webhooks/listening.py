@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, SQLColumnExpression, and_, func, or_, select
+from sqlalchemy import ColumnElement, ScalarSelect, SQLColumnExpression, Text, and_, bindparam, func, or_, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import Session
 
@@ -32,11 +32,7 @@ def listening(session: Session, project_id: str) -> list[tuple[str, list[str]]]:
     known: list[tuple[str, list[str]]] | None = facts.get(("listening", project_id))
     if known is not None:
         return known
-    rows = session.execute(
-        select(WebhookEndpointRow.id, WebhookEndpointRow.events)
-        .where(listening_endpoints(project_id))
-        .order_by(WebhookEndpointRow.id)
-    )
+    rows = session.execute(_LISTENING, {"project_id": project_id})
     return [(identity, patterns) for identity, patterns in rows]
 
 
@@ -47,3 +43,10 @@ def listening_endpoints(project_id: str | SQLColumnExpression[str]) -> ColumnEle
         or_(WebhookEndpointRow.state == "active", WebhookEndpointRow.state == "pending"),
         WebhookEndpointRow.deleted_at.is_(None),
     )
+
+
+_LISTENING = (
+    select(WebhookEndpointRow.id, WebhookEndpointRow.events)
+    .where(listening_endpoints(bindparam("project_id", type_=Text)))
+    .order_by(WebhookEndpointRow.id)
+)
