@@ -295,6 +295,28 @@ class Export(Shown):
         return self.state in SETTLED
 
 
+class ExportFile(Shown):
+    """One file of an export. `url` is None where it lies in your own bucket, at `key`."""
+
+    name: str
+    rows: int | None = None
+    size_bytes: int
+    sha256: str
+    key: str | None = None
+    url: str | None = None
+
+
+class Artifact(Shown):
+    """A file behind a result: the whole `report`, or a `crop`, of which `shows` says what is to be seen."""
+
+    id: str
+    kind: str
+    content_type: str | None = None
+    size_bytes: int | None = None
+    created_at: datetime | None = None
+    shows: dict[str, Any] | None = None
+
+
 class ApiKey(Shown):
     """A key; `secret`, the whole text to send, is there only in the answer that made it."""
 
@@ -314,6 +336,51 @@ class Policy(Shown):
     id: str | None = None
     name: str | None = None
     etag: str | None = None
+
+
+class Relabeling(Shown):
+    """How far a policy's words are on stored results."""
+
+    id: str
+    policy: str | None = None
+    state: str
+    looked_at: int = 0
+    changed: int = 0
+
+
+class LegalHold(Shown):
+    """A hold on one job."""
+
+    job_id: str
+    reason: str
+    placed_at: datetime | None = None
+    released_at: datetime | None = None
+
+
+class Erasure(Shown):
+    """An order to erase. Once it is `completed` the last object is gone, and `proof` says what was erased."""
+
+    id: str
+    state: str
+    selector: dict[str, Any] = Field(default_factory=dict)
+    counts: dict[str, Any] = Field(default_factory=dict)
+    proof: dict[str, Any] | None = None
+    created_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class AuditEvent(Shown):
+    """One administrative act. `hash` covers everything else, `previous_hash` included."""
+
+    id: str
+    sequence: int
+    actor: str
+    action: str
+    target: str
+    details: dict[str, Any] = Field(default_factory=dict)
+    created_at: datetime | None = None
+    previous_hash: str | None = None
+    hash: str | None = None
 
 
 class Record(Shown):

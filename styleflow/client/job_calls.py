@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from styleflow.client.answers import Attempt, Clip, Frame, Job, Result, Segment, Track
+from styleflow.client.answers import Artifact, Attempt, Clip, Frame, Job, Record, Result, Segment, Track
 from styleflow.client.calls import Call, given, keyed, nothing, part, reads, reads_list
 from styleflow.client.failures import BadArgument
 from styleflow.client.lists import Pages, Rows
@@ -106,6 +106,16 @@ def tracks(job_id: str) -> Call[list[Track]]:
     return Call(method="GET", path=f"/v1/jobs/{part(job_id)}/tracks", read=reads_list(Track))
 
 
+def track(job_id: str, track_id: str) -> Call[Track]:
+    """One face, with its clips."""
+    return Call(method="GET", path=f"/v1/jobs/{part(job_id)}/tracks/{part(track_id)}", read=reads(Track))
+
+
+def report(job_id: str) -> Call[Record]:
+    """The whole report, frames included, in memory at once; `frames` gives them as they arrive."""
+    return Call(method="GET", path=f"/v1/jobs/{part(job_id)}/report", read=reads(Record))
+
+
 def segments(
     job_id: str,
     *,
@@ -137,3 +147,8 @@ def clips(
     """Every clip that was judged, as it arrives."""
     query = {"track_id": track_id, "from_ms": from_ms, "to_ms": to_ms}
     return Rows(f"/v1/jobs/{part(job_id)}/clips", Clip, query)
+
+
+def artifacts(job_id: str) -> Call[list[Artifact]]:
+    """The files behind the result that are still kept: the whole report and pictures of faces."""
+    return Call(method="GET", path=f"/v1/jobs/{part(job_id)}/artifacts", read=reads_list(Artifact))

@@ -54,6 +54,23 @@ class Pages(Listing[M]):
             query[name] = further
 
 
+def every_row(context: Context, path: str, kind: type[M]) -> Flow[list[M]]:
+    """All rows of a list that is short enough to be held: for a plan that needs them before it goes on."""
+    rows: list[M] = []
+    paging = Pages(path, kind)(context)
+    reply: Any = None
+    while True:
+        try:
+            step = paging.send(reply)
+        except StopIteration:
+            return rows
+        if isinstance(step, Emit):
+            rows.append(step.value)
+            reply = None
+        else:
+            reply = yield step
+
+
 def _further(body: Mapping[str, Any], after: bool) -> str | None:
     if not after:
         cursor = body.get("next_cursor")

@@ -1,12 +1,12 @@
-"""Calls of models, limits, exports, API keys and policies."""
+"""Calls of models, limits and API keys."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from styleflow.client.answers import ApiKey, Export, Model, Policy, Record
+from styleflow.client.answers import ApiKey, Model, Record
 from styleflow.client.calls import Call, given, keyed, nothing, part, reads, reads_list
 from styleflow.client.lists import Pages
 
@@ -24,27 +24,6 @@ def model(name: str) -> Call[Model]:
 def limits() -> Call[Record]:
     """Every ceiling that a request can meet. Sizes are bytes, durations seconds."""
     return Call(method="GET", path="/v1/limits", read=reads(Record))
-
-
-def create_export(
-    format: str,
-    *,
-    query: Mapping[str, Any] | None = None,
-    batch_id: str | None = None,
-    fields: Sequence[str] | None = None,
-    idempotency_key: str | None = None,
-    **more: Any,
-) -> Call[Export]:
-    """Have many rows written into files. `format` is `csv`, `jsonl` or `parquet`."""
-    columns = None if fields is None else list(fields)
-    body = given(format=format, query=query, batch_id=batch_id, fields=columns, **more)
-    headers = keyed(idempotency_key)
-    return Call(method="POST", path="/v1/exports", body=body, headers=headers, repeatable=True, read=reads(Export))
-
-
-def get_export(export_id: str) -> Call[Export]:
-    """Where an export stands."""
-    return Call(method="GET", path=f"/v1/exports/{part(export_id)}", read=reads(Export))
 
 
 def create_key(
@@ -66,6 +45,11 @@ def list_keys(*, page_size: int | None = None) -> Pages[ApiKey]:
     return Pages("/v1/api-keys", ApiKey, {"limit": page_size})
 
 
+def get_key(key_id: str) -> Call[ApiKey]:
+    """One key, without its secret."""
+    return Call(method="GET", path=f"/v1/api-keys/{part(key_id)}", read=reads(ApiKey))
+
+
 def revoke_key(key_id: str) -> Call[None]:
     """Make a key worthless from now on."""
     return Call(method="DELETE", path=f"/v1/api-keys/{part(key_id)}", read=nothing)
@@ -76,17 +60,3 @@ def rotate_key(key_id: str, *, overlap_hours: float | None = None, idempotency_k
     path, body = f"/v1/api-keys/{part(key_id)}:rotate", given(overlap_hours=overlap_hours)
     headers = keyed(idempotency_key)
     return Call(method="POST", path=path, body=body, headers=headers, repeatable=True, read=reads(ApiKey))
-
-
-def get_policy(policy_id: str) -> Call[Policy]:
-    """By what verdicts are given."""
-    return Call(method="GET", path=f"/v1/policies/{part(policy_id)}", read=reads(Policy))
-
-
-def put_policy(policy_id: str, policy: Mapping[str, Any], *, if_match: str | None = None) -> Call[Policy]:
-    """Replace a policy. `if_match` is the `etag` of the one that was read; with it, it is sent once."""
-    headers = {} if if_match is None else {"If-Match": if_match}
-    path = f"/v1/policies/{part(policy_id)}"
-    return Call(
-        method="PUT", path=path, body=dict(policy), headers=headers, repeatable=if_match is None, read=reads(Policy)
-    )

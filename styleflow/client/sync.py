@@ -12,7 +12,20 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar, cast
 import httpx
 from pydantic import BaseModel
 
-from styleflow.client import batch_calls, job_calls, other_calls, upload_calls, uploading, waiting, webhook_calls
+from styleflow.client import (
+    account_calls,
+    batch_calls,
+    downloading,
+    export_calls,
+    job_calls,
+    keeping_calls,
+    other_calls,
+    policy_calls,
+    upload_calls,
+    uploading,
+    waiting,
+    webhook_calls,
+)
 from styleflow.client.lists import Listing
 from styleflow.client.places import context_of, patient
 from styleflow.client.retries import Retries
@@ -87,8 +100,11 @@ class Jobs(Noun):
     create, get, list = One(job_calls.create), One(job_calls.get), Many(job_calls.list_)
     cancel, retry, rerun = One(job_calls.cancel), One(job_calls.retry), One(job_calls.rerun)
     delete, attempts, result = One(job_calls.delete), One(job_calls.attempts), One(job_calls.result)
-    tracks, segments = One(job_calls.tracks), One(job_calls.segments)
+    tracks, track, segments = One(job_calls.tracks), One(job_calls.track), One(job_calls.segments)
+    report = One(job_calls.report)
     frames, clips = Many(job_calls.frames), Many(job_calls.clips)
+    artifacts, download = One(job_calls.artifacts), One(downloading.download_artifact)
+    hold, release, holds = One(keeping_calls.hold), One(keeping_calls.release), Many(keeping_calls.holds)
 
 
 class Batches(Noun):
@@ -105,6 +121,7 @@ class Uploads(Noun):
 
     create, get, delete = One(upload_calls.create), One(upload_calls.get), One(upload_calls.delete)
     sign_parts, complete = One(upload_calls.sign_parts), One(upload_calls.complete)
+    stored_parts = One(upload_calls.stored_parts)
 
 
 class Webhooks(Noun):
@@ -115,25 +132,37 @@ class Webhooks(Noun):
     rotate_secret, enable = One(webhook_calls.rotate_secret), One(webhook_calls.enable)
     deliveries, delivery = Many(webhook_calls.deliveries), One(webhook_calls.delivery)
     redeliver, replay = One(webhook_calls.redeliver), One(webhook_calls.replay)
+    get_replay = One(webhook_calls.get_replay)
 
 
 class Exports(Noun):
     """Copies of many rows in files."""
 
-    create, get = One(other_calls.create_export), One(other_calls.get_export)
+    create, get, list = One(export_calls.create), One(export_calls.get), Many(export_calls.list_)
+    cancel, delete = One(export_calls.cancel), One(export_calls.delete)
+    files, download = Many(export_calls.files), One(downloading.download_export)
 
 
 class Keys(Noun):
     """API keys of the project."""
 
-    create, list = One(other_calls.create_key), Many(other_calls.list_keys)
+    create, get, list = One(other_calls.create_key), One(other_calls.get_key), Many(other_calls.list_keys)
     revoke, rotate = One(other_calls.revoke_key), One(other_calls.rotate_key)
 
 
 class Policies(Noun):
     """By what verdicts are given."""
 
-    get, put = One(other_calls.get_policy), One(other_calls.put_policy)
+    get, put, list = One(policy_calls.get), One(policy_calls.put), Many(policy_calls.list_)
+    revision, revisions = One(policy_calls.revision), Many(policy_calls.revisions)
+    preview, relabel = One(policy_calls.preview), One(policy_calls.relabel)
+    relabeling, relabelings = One(policy_calls.relabeling), Many(policy_calls.relabelings)
+
+
+class Erasures(Noun):
+    """Orders to erase, and their proofs."""
+
+    create, get, list = One(keeping_calls.erase), One(keeping_calls.get_erasure), Many(keeping_calls.erasures)
 
 
 class StyleFlow:
@@ -162,12 +191,14 @@ class StyleFlow:
         self._context, self._http = context, http
         self.jobs, self.batches, self.uploads = Jobs(self), Batches(self), Uploads(self)
         self.webhooks, self.exports = Webhooks(self), Exports(self)
-        self.keys, self.policies = Keys(self), Policies(self)
+        self.keys, self.policies, self.erasures = Keys(self), Policies(self), Erasures(self)
 
     wait, wait_batch = One(waiting.wait), One(waiting.wait_batch)
     upload_file, submit_file = One(uploading.upload_file), One(uploading.submit_file)
     events, models, model = Many(webhook_calls.events), One(other_calls.models), One(other_calls.model)
-    limits = One(other_calls.limits)
+    limits, project, usage = One(other_calls.limits), One(account_calls.project), One(account_calls.usage)
+    audit_events = Many(account_calls.audit_events)
+    get_retention, put_retention = One(keeping_calls.get_retention), One(keeping_calls.put_retention)
 
     def with_patience(self, call_seconds: float | None, retries: Retries | None = None) -> StyleFlow:
         """The same client, its connections too, with another bound on the time of a call."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from styleflow.client.answers import PartAddress, Upload
+from styleflow.client.answers import PartAddress, Record, Upload
 from styleflow.client.calls import Call, given, keyed, nothing, part, reads, reads_list
 
 
@@ -35,6 +35,11 @@ def sign_parts(upload_id: str, numbers: Sequence[int]) -> Call[list[PartAddress]
     """Where parts of an upload in parts go."""
     path, body = f"/v1/uploads/{part(upload_id)}/parts", {"numbers": list(numbers)}
     return Call(method="POST", path=path, body=body, repeatable=True, read=reads_list(PartAddress))
+
+
+def stored_parts(upload_id: str) -> Call[list[Record]]:
+    """Which parts of an upload in parts have arrived."""
+    return Call(method="GET", path=f"/v1/uploads/{part(upload_id)}/parts", read=reads_list(Record))
 
 
 def complete(upload_id: str, *, parts: Sequence[Mapping[str, Any]] | None = None) -> Call[Upload]:

@@ -106,6 +106,11 @@ def replay(
     return Call(method="POST", path=path, body=body, headers=headers, repeatable=True, read=reads(Record))
 
 
+def get_replay(replay_id: str) -> Call[Record]:
+    """How far a replay is."""
+    return Call(method="GET", path=f"/v1/replays/{part(replay_id)}", read=reads(Record))
+
+
 def events(*, after: str | None = None, page_size: int | None = None) -> Pages[Event]:
     """The feed of events, oldest first, until there is nothing new. `after` is the id of the last that you saw."""
     return Pages("/v1/events", Event, {"after": after, "limit": page_size}, after=True)
