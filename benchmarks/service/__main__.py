@@ -114,7 +114,7 @@ async def _paged(place: Installation) -> list[float]:
 
 def claiming(place: Installation, found: Findings, rows: int, seconds: float) -> None:
     """Claim and settle with many claimers over the backlog, while dispatch keeps its window of nudges in Redis."""
-    taken = run_claimers(place.database.url, CLAIMERS, seconds)
+    taken = run_claimers(place.database.url, CLAIMERS, seconds, rows)
     found.add(f"claim + settle, {CLAIMERS} claimers over {rows:,} queued", taken.rate, "jobs/s", floor=2_000)
     found.latencies("claim + settle", taken.milliseconds)
 

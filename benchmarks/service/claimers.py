@@ -20,6 +20,7 @@ from tests.jobs.reports import scored_report
 
 LEASE_SECONDS = 60.0
 WARMING_SECONDS, WARMING_JOBS = 30.0, 20
+"""At most, in each process."""
 
 
 def claim_and_settle(database: Database, owner: str, seconds: float, most: float = inf) -> list[float]:
@@ -38,9 +39,11 @@ def claim_and_settle(database: Database, owner: str, seconds: float, most: float
     return taken
 
 
-def run_claimers(database_url: str, processes: int, seconds: float) -> Taken:
-    """All of them at once, from the moment when the last is ready. Raises CalledProcessError when one failed."""
-    command = [sys.executable, "-m", "benchmarks.service.claimers", database_url, str(seconds)]
+def run_claimers(database_url: str, processes: int, seconds: float, rows: int) -> Taken:
+    """All of them at once, from the moment when the last is ready, over a backlog of about `rows`. Raises
+    CalledProcessError when one failed."""
+    warming = min(WARMING_JOBS, rows // (2 * processes))
+    command = [sys.executable, "-m", "benchmarks.service.claimers", database_url, str(seconds), str(warming)]
     children = [
         subprocess.Popen(
             [*command, f"claimer-{number}"],
@@ -70,10 +73,10 @@ def run_claimers(database_url: str, processes: int, seconds: float) -> Taken:
 
 
 def main() -> None:
-    database_url, seconds, owner = sys.argv[1:]
+    database_url, seconds, warming, owner = sys.argv[1:]
     database = Database(database_url, pool_size=1)
     # A worker lives for days: what its first jobs cost, until every statement is compiled and prepared, is left out.
-    claim_and_settle(database, owner, WARMING_SECONDS, WARMING_JOBS)
+    claim_and_settle(database, owner, WARMING_SECONDS, int(warming))
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()

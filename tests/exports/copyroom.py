@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pyarrow import BufferReader, parquet
@@ -22,7 +22,7 @@ from styleflow.report import VideoReport
 from styleflow.storage.bucket import Bucket
 from styleflow.webhook_tables import EventRow
 from tests.jobs.desk import PROJECT, Desk
-from tests.jobs.reports import scored_report
+from tests.jobs.reports import scored_report, track
 
 
 @dataclass
@@ -135,3 +135,12 @@ def read_rows(format: str, data: bytes) -> list[dict[str, Any]]:
         case _:
             rows: list[dict[str, Any]] = parquet.read_table(BufferReader(data)).to_pylist()
             return rows
+
+
+def spotted(*scores: float | None) -> VideoReport:
+    """A face with these scores, 25 frames a second."""
+    one = track(len(scores))
+    return replace(scored_report(), tracks=(replace(one, frames=replace(one.frames, score=scores)),))
+
+
+STRETCHES = spotted(*[0.9] * 10, *[0.1] * 20, *[0.55] * 5, *[0.75] * 5, None, *[0.65] * 3)

@@ -18,7 +18,7 @@ from styleflow.exports.state import MAX_TRIES, Format, Rows
 from styleflow.jobs import erasures
 from styleflow.storage.local import LocalBucket
 from styleflow.webhook_tables import DeliveryRow, EventRow, WebhookEndpointRow
-from tests.exports.copyroom import Copyroom
+from tests.exports.copyroom import STRETCHES, Copyroom
 from tests.jobs.desk import PROJECT
 
 
@@ -302,7 +302,7 @@ def test_files_go_into_the_callers_own_bucket_when_asked(room: Copyroom, tmp_pat
 
 
 def test_erased_jobs_are_in_no_later_export(room: Copyroom) -> None:
-    gone, kept = room.succeed(), room.succeed()
+    gone, kept = room.succeed(STRETCHES), room.succeed(STRETCHES)
     room.desk.do(erasures.order_job, PROJECT, gone, "key_1")
 
     for rows in Rows:

@@ -16,7 +16,7 @@ from styleflow.exports.columns import COLUMNS, Kind, chosen
 from styleflow.exports.state import Format, Rows
 from styleflow.policies import queries, relabeling
 from styleflow.report import InconclusiveReason, NotApplicableReason, Outcome, Thresholds, VideoReport
-from tests.exports.copyroom import Copyroom
+from tests.exports.copyroom import STRETCHES, Copyroom, spotted
 from tests.jobs.desk import AGREED, PROJECT
 from tests.jobs.reports import scored_report, track
 
@@ -188,15 +188,6 @@ def test_frames_that_are_past_their_time_leave_no_rows_and_their_tracks_stay(roo
 
     assert room.exported(rows=Rows.FRAMES) == []
     assert len(room.exported(rows=Rows.TRACKS)) == len(room.exported(rows=Rows.CLIPS)) == 1
-
-
-def spotted(*scores: float | None) -> VideoReport:
-    """A face with these scores, 25 frames a second."""
-    one = track(len(scores))
-    return replace(scored_report(), tracks=(replace(one, frames=replace(one.frames, score=scores)),))
-
-
-STRETCHES = spotted(*[0.9] * 10, *[0.1] * 20, *[0.55] * 5, *[0.75] * 5, None, *[0.65] * 3)
 
 
 @pytest.mark.parametrize("format", list(Format))
