@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from styleflow.cli.remote.connection import AsJson, KeyFile, Url
+from styleflow.cli.remote.evidence import evidence
 from styleflow.cli.remote.exits import Exit, worst
 from styleflow.cli.remote.judging import FailOn, end_of_job, name_of, said_of, source_of_job
 from styleflow.cli.remote.orders import moment_given, pairs
@@ -60,6 +61,7 @@ app.command(
     "find videos -name '*.mp4' | styleflow jobs submit --from - --json\n\n"
     "styleflow jobs submit s3://ugc/a.mp4 --wait --fail-on suspicious || echo 'not published'"
 )(submit)
+app.command(epilog="styleflow jobs evidence job_01J…\n\nstyleflow jobs evidence job_01J… --into case-17")(evidence)
 
 
 @app.command(

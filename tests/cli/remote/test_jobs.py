@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from styleflow.cli.remote.evidence import name_of
 from tests.cli.remote.conftest import Caller
 from tests.stack import eventually, free_port
 
@@ -48,6 +49,27 @@ def test_a_person_reads_a_line_per_job(caller: Caller) -> None:
     assert job in shown.stdout
     result = json.loads(caller.run("jobs", "show", job, "--result").stdout)
     assert result["outcome"] == "not_applicable"
+
+
+def test_the_files_behind_a_result_are_listed_and_fetched(caller: Caller, tmp_path: Path) -> None:
+    (line,) = caller.json("jobs", "submit", str(caller.video()), "--wait")
+    (file,) = caller.json("jobs", "evidence", line["job"]["id"], "--into", str(tmp_path / "case"))
+    (stored,) = (tmp_path / "case").iterdir()
+    assert (file["kind"], stored.name, stored.stat().st_size) == ("report", "report.json", file["size_bytes"])
+    assert json.loads(stored.read_bytes())["outcome"] == "not_applicable"
+    assert caller.run("jobs", "evidence", "job_nobody").exit_code != 0
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ({"id": "report", "content_type": "application/json"}, "report.json"),
+        ({"id": "crop-1", "content_type": "image/jpeg"}, "crop-1.jpg"),
+        ({"id": "odd", "content_type": None}, "odd"),
+    ],
+)
+def test_a_file_is_named_by_what_it_is(file: dict[str, str], name: str) -> None:
+    assert name_of(file) == name
 
 
 def test_without_waiting_the_accepted_jobs_are_told(caller: Caller) -> None:
