@@ -57,7 +57,6 @@ def run_claimers(database_url: str, processes: int, seconds: float, rows: int) -
     for child in children:
         assert child.stdout is not None
         child.stdout.readline()
-    begin = time.perf_counter()
     for child in children:
         assert child.stdin is not None
         child.stdin.write("go\n")
@@ -67,8 +66,10 @@ def run_claimers(database_url: str, processes: int, seconds: float, rows: int) -
         output, _ = child.communicate()
         if child.returncode:
             raise subprocess.CalledProcessError(child.returncode, command)
-        taken.milliseconds += json.loads(output)
-    taken.seconds = time.perf_counter() - begin
+        done = json.loads(output)
+        taken.milliseconds += done["milliseconds"]
+        # Of the claims alone: sixteen interpreters that end on two cores take seconds for it.
+        taken.seconds = max(taken.seconds, done["seconds"])
     return taken
 
 
@@ -80,7 +81,9 @@ def main() -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()
-    json.dump(claim_and_settle(database, owner, float(seconds)), sys.stdout)
+    begin = time.perf_counter()
+    milliseconds = claim_and_settle(database, owner, float(seconds))
+    json.dump({"milliseconds": milliseconds, "seconds": time.perf_counter() - begin}, sys.stdout)
     database.close()
 
 
