@@ -32,7 +32,8 @@ def listening(session: Session, project_id: str) -> list[tuple[str, list[str]]]:
     known: list[tuple[str, list[str]]] | None = facts.get(("listening", project_id))
     if known is not None:
         return known
-    rows = session.execute(_LISTENING, {"project_id": project_id})
+    with session.no_autoflush:  # what is being changed goes out once, when all of it is
+        rows = session.execute(_LISTENING, {"project_id": project_id})
     return [(identity, patterns) for identity, patterns in rows]
 
 

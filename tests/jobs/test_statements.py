@@ -81,3 +81,14 @@ def test_a_submission_takes_three_writes(desk: Desk) -> None:
 
     # the clock, the endpoints; the job; its event, deliveries and nudge; its usage, with which its quotas are read
     assert verbs(statements) == ["select", "select", "insert", "with", "insert"]
+
+
+def test_a_cancel_of_a_queued_job_writes_its_row_once(desk: Desk) -> None:
+    listen(desk, "*")
+    identity = desk.submit()
+
+    with counting(desk) as statements:
+        desk.do(progress.request_cancel, PROJECT, identity)
+
+    assert verbs(statements).count("update") == 1
+    assert deliveries(desk) == 2
