@@ -8,8 +8,10 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,38 @@ def test_nothing_is_slept_past_the_time_of_a_call() -> None:
         assert client._context.clock() - started < 1
     assert refused.value.retry_after == 30
     assert len(asked) == 1
+
+
+def test_a_retry_after_that_is_a_date_is_waited_for_under_the_same_key() -> None:
+    def busy(request: BaseHTTPRequestHandler) -> None:
+        say(503, b"{}", Retry_After=formatdate(time.time() + 2, usegmt=True))(request)
+
+    with scripted(busy, say(202)) as (url, asked), StyleFlow(url, "key", retries=FAST) as client:
+        started = time.monotonic()
+        client.jobs.create({"type": "url", "url": "https://a.example/b"})
+    # A date has whole seconds: of two there is left between one and two.
+    assert 0.9 < time.monotonic() - started < 10
+    assert len(asked) == 2
+    assert len({headers["Idempotency-Key"] for headers in asked}) == 1
+
+
+@pytest.mark.parametrize("client_of", [StyleFlow, AsyncStyleFlow])
+def test_a_stream_that_forgot_what_was_missed_is_left_for_a_look_at_the_job(client_of: Any) -> None:
+    first = say(200, b"id: 1\nevent: job.running\ndata: {}\n\n", Content_Type="text/event-stream")
+    gap = say(200, b'id: 90\nevent: gap\ndata: {"from":2}\n\n', Content_Type="text/event-stream")
+    done = say(200, b'{"id":"job_1","state":"succeeded"}')
+
+    async def wait(url: str) -> str:
+        async with AsyncStyleFlow(url, "key", retries=FAST) as client:
+            return (await client.wait("job_1", 60, poll="events")).state
+
+    with scripted(first, gap, done) as (url, asked):
+        if client_of is AsyncStyleFlow:
+            assert asyncio.run(wait(url)) == "succeeded"
+        else:
+            with StyleFlow(url, "key", retries=FAST) as client:
+                assert client.wait("job_1", 60, poll="events").state == "succeeded"
+    assert [headers.get("Last-Event-ID") for headers in asked] == [None, "1", None]
 
 
 @pytest.mark.parametrize("client_of", [StyleFlow, AsyncStyleFlow])

@@ -94,3 +94,16 @@ def test_a_batch_is_ordered_waited_for_and_its_errors_read(service: Running) -> 
         assert [item.position for item in client.batches.items(batch.id)] == [1]
         assert [error.line for error in client.batches.errors(batch.id)] == [1]
         assert batch.id in {found.id for found in client.batches.list()}
+
+
+def test_an_endpoint_is_made_pinged_and_deleted(service: Running) -> None:
+    with StyleFlow(service.url, service.key) as client:
+        made = client.webhooks.create("https://hooks.example.org/a", events=["job.succeeded"])
+        assert made.id in {found.id for found in client.webhooks.list()}
+        assert client.webhooks.get(made.id).id == made.id
+        sent = client.webhooks.ping(made.id)
+        assert client.webhooks.delivery(sent.id).id == sent.id
+        assert sent.id in {found.id for found in client.webhooks.deliveries(made.id)}
+        client.webhooks.delete(made.id)
+        with pytest.raises(NotFound):
+            client.webhooks.get(made.id)

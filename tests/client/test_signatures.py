@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -74,3 +75,13 @@ def test_what_is_no_secret_is_said_without_repeating_it(secret: str) -> None:
     with pytest.raises(BadArgument) as error:
         verify_webhook(BODY, HEADERS, secret, now=NOW)
     assert "short" not in str(error.value)
+
+
+def test_without_cryptography_ed25519_says_what_to_install_and_hmac_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "cryptography"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    public = "whpk_" + base64.b64encode(bytes(32)).decode()
+
+    with pytest.raises(BadArgument, match="pip install cryptography"):
+        verify_webhook(BODY, HEADERS, public, now=NOW)
+    assert verify_webhook(BODY, HEADERS, SECRET, now=NOW).type == "job.succeeded"

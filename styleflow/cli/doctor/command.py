@@ -76,8 +76,10 @@ def doctor(
         findings.append(finding)
         if as_json:
             typer.echo(json.dumps(finding.as_json(), ensure_ascii=False))
-        else:
+        elif console.is_terminal:
             console.print(row_of(finding))
+        else:
+            typer.echo(text_of(finding))
     if not as_json:
         console.print(summary(findings), markup=False)
     raise typer.Exit(exit_code(findings, strict=strict))
@@ -112,6 +114,12 @@ def row_of(finding: Finding) -> Table:
     if finding.advice:
         row.add_row("", "", f"→ {finding.advice}", style="dim")
     return row
+
+
+def text_of(finding: Finding) -> str:
+    """The same without a width, so that a sentence stays in one line for whoever searches a log."""
+    line = f"{finding.state:<4}  {finding.check:<12}  {finding.found}"
+    return f"{line}\n{'':20}→ {finding.advice}" if finding.advice else line
 
 
 def summary(findings: list[Finding]) -> str:

@@ -235,3 +235,11 @@ def test_people_get_a_line_for_each_check_and_a_sum(monkeypatch: pytest.MonkeyPa
     ]
     assert "→ Run `styleflow weights install`" in shown.output
     assert "1 well, 0 to know of, 1 to mend." in shown.output
+
+
+def test_a_pipe_gets_every_sentence_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told = Finding("broker", State.FAIL, "found [as it is] " * 20, "advice " * 40)
+    monkeypatch.setattr(command, "NEIGHBOURS", (Check(names=("broker",), run=lambda _: [told]),))
+    monkeypatch.setattr(command, "MACHINE", ())
+    shown = CliRunner().invoke(app, ["doctor", "--home", str(tmp_path)], env={"COLUMNS": "80"})
+    assert shown.output.splitlines()[:2] == [f"fail  broker        {told.found}", f"{'':20}→ {told.advice}"]
