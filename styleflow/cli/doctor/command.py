@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import styleflow
@@ -110,9 +111,9 @@ def row_of(finding: Finding) -> Table:
     row.add_column(width=4)
     row.add_column(width=12, overflow="fold")
     row.add_column(overflow="fold")
-    row.add_row(f"[{COLOURS[finding.state]}]{finding.state}[/]", finding.check, finding.found)
+    row.add_row(f"[{COLOURS[finding.state]}]{finding.state}[/]", finding.check, escape(finding.found))
     if finding.advice:
-        row.add_row("", "", f"→ {finding.advice}", style="dim")
+        row.add_row("", "", f"→ {escape(finding.advice)}", style="dim")
     return row
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
+from rich.console import Console
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 from typer.testing import CliRunner
@@ -243,3 +245,13 @@ def test_a_pipe_gets_every_sentence_in_one_line(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(command, "MACHINE", ())
     shown = CliRunner().invoke(app, ["doctor", "--home", str(tmp_path)], env={"COLUMNS": "80"})
     assert shown.output.splitlines()[:2] == [f"fail  broker        {told.found}", f"{'':20}→ {told.advice}"]
+
+
+def test_a_terminal_shows_brackets_as_they_are() -> None:
+    console = Console(width=100, file=io.StringIO(), force_terminal=True)
+
+    console.print(command.row_of(Finding("broker", State.FAIL, "found [dim] this", "do [that]")))
+
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "[dim]" in shown
+    assert "[that]" in shown
