@@ -348,6 +348,16 @@ class Relabeling(Shown):
     changed: int = 0
 
 
+class ProjectRetention(Shown):
+    """How long what is kept of a project's jobs. `etag` is for `put_retention`."""
+
+    project: dict[str, Any] = Field(default_factory=dict)
+    effective: dict[str, Any] = Field(default_factory=dict)
+    maximum: dict[str, Any] = Field(default_factory=dict)
+    updated_at: datetime | None = None
+    etag: str | None = None
+
+
 class LegalHold(Shown):
     """A hold on one job."""
 

@@ -6,19 +6,27 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from styleflow.client.answers import Erasure, LegalHold, Record
+from styleflow.client.answers import Erasure, LegalHold, ProjectRetention
 from styleflow.client.calls import Call, given, keyed, part, reads
 from styleflow.client.lists import Pages
 
 
-def get_retention() -> Call[Record]:
+def get_retention() -> Call[ProjectRetention]:
     """For how long what is kept of the project's jobs: its own wishes, what comes of them, and the operator's most."""
-    return Call(method="GET", path="/v1/retention", read=reads(Record))
+    return Call(method="GET", path="/v1/retention", read=reads(ProjectRetention))
 
 
-def put_retention(wishes: Mapping[str, Any]) -> Call[Record]:
-    """Set the project's wishes for jobs that are accepted from now on; what is left out is the operator's default."""
-    return Call(method="PUT", path="/v1/retention", body=dict(wishes), read=reads(Record))
+def put_retention(wishes: Mapping[str, Any], *, if_match: str) -> Call[ProjectRetention]:
+    """Set the project's wishes for jobs that are accepted from now on; what is left out is the operator's default.
+    `if_match` is the `etag` of what was read, and it is sent once."""
+    return Call(
+        method="PUT",
+        path="/v1/retention",
+        body=dict(wishes),
+        headers={"If-Match": if_match},
+        repeatable=False,
+        read=reads(ProjectRetention),
+    )
 
 
 def hold(job_id: str, reason: str) -> Call[LegalHold]:
