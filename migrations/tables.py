@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from styleflow import batch_tables, export_tables, policy_tables, retention_tables, tenant_tables, webhook_tables
+from styleflow import (
+    batch_tables,
+    export_tables,
+    policy_tables,
+    retention_tables,
+    tenant_tables,
+    webhook_tables,
+    worker_tables,
+)
 from styleflow.tables import Table
 
-MODULES = (batch_tables, export_tables, policy_tables, retention_tables, tenant_tables, webhook_tables)
+MODULES = (batch_tables, export_tables, policy_tables, retention_tables, tenant_tables, webhook_tables, worker_tables)
 
 __all__ = ["MODULES", "Table"]

@@ -264,6 +264,9 @@ class JobRow(Table):
     )
 
 
+_SUMMARY = {"pages_per_range": "16", "autosummarize": "on"}
+
+
 class AttemptRow(Table):
     """One claim of one job, and how it ended."""
 
@@ -278,6 +281,10 @@ class AttemptRow(Table):
     ended: Mapped[str | None]
     """`succeeded`, `failed`, `retried`, `released`, `lost` or `canceled`; null while it runs."""
     error_code: Mapped[str | None]
+
+    __table_args__ = (
+        Index("ix_attempts_finished_at", "finished_at", postgresql_using="brin", postgresql_with=_SUMMARY),
+    )
 
 
 class ResultRow(Table):
@@ -384,16 +391,3 @@ class IdempotencyRow(Table):
     expires_at: Mapped[datetime] = mapped_column(index=True)
 
     __table_args__ = (Index("ix_idempotency_keys_made", text("(body ->> 'id')")),)
-
-
-class WorkerRow(Table):
-    """A worker that is alive, and what it serves."""
-
-    __tablename__ = "workers"
-
-    id: Mapped[str] = mapped_column(primary_key=True)
-    lanes: Mapped[list[str]]
-    models: Mapped[list[str]]
-    device: Mapped[str]
-    started_at: Mapped[datetime] = now()
-    seen_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)

@@ -4,10 +4,12 @@ needs only its own extra."""
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+
+from styleflow import __version__
 
 CALLER, SERVICE, DETECTOR, LAB = "Use a service", "Run a service", "Judge a video here", "Train and measure"
 PANELS: dict[str, dict[str, str]] = {
@@ -85,8 +87,18 @@ def load(name: str) -> Any:
 app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_show_locals=False)
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"styleflow {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def styleflow() -> None:
+def styleflow(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
     """Batch deepfake-video detection: a video goes in, a verdict and its evidence come out."""
 
 

@@ -154,6 +154,8 @@ def _read(context: Context, address: str, sink: Sink) -> Flow[Broken | None]:
     answer = yield from _opened(context, address, sink.size)
     if isinstance(answer, Broken):
         return answer
+    if answer.status == 416:
+        return (yield from _behind_the_end(answer, sink))
     if sink.size and not _goes_on(answer, sink.size):
         yield from do(sink.begin_anew)
     while True:
@@ -180,11 +182,19 @@ def _opened(context: Context, address: str, offset: int) -> Flow[Answer | Broken
 def _elsewhere(context: Context, location: str, asked: dict[str, str]) -> Flow[Answer | Broken]:
     request = foreign(context, "GET", location, asked, None)
     answer = yield from open_stream(request)
-    if isinstance(answer, Broken) or answer.is_success:
+    if isinstance(answer, Broken) or answer.is_success or (answer.status == 416 and "Range" in asked):
         return answer
     if answer.status >= 500 or answer.status in (403, 429):  # 403: that address ended meanwhile
         return Broken(f"the store answered HTTP {answer.status}")
     raise UnreadableAnswer(f"the store answered HTTP {answer.status}", status=answer.status)
+
+
+def _behind_the_end(answer: Answer, sink: Sink) -> Flow[Broken | None]:
+    """Nothing is left to be read: all is here, or the file is another one by now and is read from its start."""
+    if answer.headers.get("content-range") == f"bytes */{sink.size}":
+        return None
+    yield from do(sink.begin_anew)
+    return Broken("the file became shorter")
 
 
 def _goes_on(answer: Answer, offset: int) -> bool:

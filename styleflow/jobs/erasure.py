@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Text, delete, exists, func, literal_column, select, text, tuple_, update
+from sqlalchemy import Text, and_, delete, exists, func, literal_column, select, text, tuple_, update
 from sqlalchemy.orm import Session
 
 from styleflow.batch_tables import BatchItemRow, BatchRow
@@ -157,13 +158,22 @@ def _blank_item(session: Session, job: JobRow) -> None:
 def blank_canceled_items(
     session: Session, project_id: str, client_ref: str, made_before: datetime, limit: int = ITEMS_AT_ONCE
 ) -> int:
-    """Lines about this reference that were canceled before they became jobs, in batches that were made until then. How
-    many, at most `limit`."""
+    """Lines about this reference that were canceled before they became jobs, or will be since their batch is, in
+    batches that were made until then. How many, at most `limit`."""
+    # The states are part of the statement: a parameter would not match the indexes of some states.
+    ended = text("batch_items.state = 'canceled'")
+    ending = and_(BatchRow.state == "canceling", text("batch_items.state = 'listed'"))
+    return sum(_blank_items(session, which, project_id, client_ref, made_before, limit) for which in (ended, ending))
+
+
+def _blank_items(
+    session: Session, which: Any, project_id: str, client_ref: str, made_before: datetime, limit: int
+) -> int:
     some = (
         select(BatchItemRow.batch_id, BatchItemRow.position)
         .join(BatchRow, BatchRow.id == BatchItemRow.batch_id)
         .where(
-            text("batch_items.state = 'canceled'"),
+            which,
             _client_ref_of_item == client_ref,
             BatchRow.project_id == project_id,
             BatchRow.created_at <= made_before,

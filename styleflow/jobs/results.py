@@ -26,6 +26,9 @@ def store_report(job: JobRow, token: int, report: VideoReport, report_key: str |
     job.probability = report.probability
     job.media = value["media"] if report_key is not None else None
     job.pipeline = value["pipeline"]
+    judged = report.coverage.clips_analysed
+    done = {"phase": "done", "fraction": 1.0, "clips_done": judged, "clips_total": judged}
+    job.progress = done if report_key is not None else {}
     job.top_segments = top_segments(report) if report_key is not None else None
     return [] if report_key is None else _evidence(job.id, token, value, report_key)
 

@@ -119,13 +119,23 @@ def _frames(session: Session, keep: Keep, limit: int) -> int:
     keys = session.scalars(select(ResultRow.report_key).where(ResultRow.job_id.in_(ids))).all()
     enqueue(session, [key for key in keys if key is not None])
     session.execute(update(TrackRow).where(TrackRow.job_id.in_(ids)).values({name: [] for name in _FRAME_COLUMNS}))
-    session.execute(update(ResultRow).where(ResultRow.job_id.in_(ids)).values(report_key=None))
+    session.execute(_WITHOUT_FRAMES, {"ids": ids})
     for job in jobs:
         job.frames_until = job.top_segments = None
         mark_ended(job, moment, KeptClass.FRAMES)
     return len(jobs)
 
 
+# What a picture's frame was worth goes with the other frames; which face and moment it shows goes with the picture.
+_WITHOUT_FRAMES = text("""
+    update results set report_key = null,
+        report = case when jsonb_typeof(report -> 'crops') = 'array' and report -> 'crops' <> '[]' then
+            jsonb_set(report, '{crops}', (
+                select jsonb_agg(crop || '{"score": null, "attention": null}' order by place)
+                from jsonb_array_elements(report -> 'crops') with ordinality as crops (crop, place)))
+            else report end
+    where job_id = any(:ids)
+""")
 _FRAME_COLUMNS = (
     "frame_index",
     "time_seconds",

@@ -189,9 +189,15 @@ WAKE = Notification(DISPATCH_CHANNEL, "")
 
 def error_value(error: StyleFlowError) -> dict[str, Any]:
     """How an error is stored with its job: code, message, whether trying again could help, and plain details."""
-    value: dict[str, Any] = {"code": error.code, "message": str(error), "retryable": error.retryable}
-    details = {name: item for name, item in error.details.items() if isinstance(item, str | int | float | bool)}
+    value: dict[str, Any] = {"code": error.code, "message": _storable(str(error)), "retryable": error.retryable}
+    plain = {name: item for name, item in error.details.items() if isinstance(item, str | int | float | bool)}
+    details = {name: _storable(item) if isinstance(item, str) else item for name, item in plain.items()}
     return {**value, "details": details} if details else value
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL holds no NUL, and what a file says of itself may have one: the job must fail with its own code."""
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 def _opened(job: JobRow) -> Write:

@@ -8,7 +8,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from styleflow.tables import WorkerRow
+from styleflow.worker_tables import WorkerRow
 
 
 def seen(session: Session, worker: str, *, lanes: Sequence[str], models: Sequence[str], device: str) -> None:

@@ -7,7 +7,7 @@ when a job is accepted: whoever dispatches reads what settled lately, and rememb
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -24,7 +24,6 @@ SIZE_BYTES = (
     " then (jobs.source ->> 'size_bytes')::double precision end"
 )
 """SQL for what is known of a job's size. Only we say how large an upload is."""
-NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Workload:
     """What was learned: of each kind of jobs, and for projects of which nothing is known of each lane and model."""
 
     paces: dict[Kind, Pace] = field(default_factory=dict)
-    learned_until: datetime = NEVER
+    learned_until: datetime | None = None
 
     def observe(self, kind: Kind, seconds: float, size_bytes: float | None = None) -> None:
         for known in (kind, _anybody(kind)):
@@ -80,21 +79,23 @@ def _anybody(kind: Kind) -> Kind:
 
 
 _SETTLED = text(
-    "select results.created_at, jobs.project_id, jobs.lane, jobs.model,"  # noqa: S608  a constant of ours is put in
+    "select attempts.finished_at, jobs.project_id, jobs.lane, jobs.model,"  # noqa: S608  a constant of ours is put in
     " extract(epoch from attempts.finished_at - attempts.started_at)::double precision as seconds,"
     f" {SIZE_BYTES} as size_bytes"
-    " from results join jobs on jobs.id = results.job_id"
-    " join attempts on attempts.job_id = results.job_id and attempts.token = results.token"
-    " where results.created_at > :since and attempts.finished_at is not null"
-    " order by results.created_at desc limit :limit"
+    " from attempts join jobs on jobs.id = attempts.job_id"
+    " where attempts.finished_at > coalesce(:since, now() - interval '1 hour')"
+    " and attempts.ended not in ('released', 'canceled')"
+    " order by attempts.finished_at desc limit :limit"
 )
 
 
 def learn(session: Session, workload: Workload) -> int:
-    """Take in what succeeded since the last time, the last thousand at most; returns how many that were."""
+    """Take in the attempts that ended since the last time, at first those of the last hour, the last thousand at most;
+    how many that were. Those that failed or lost their worker held one as well; those that were broken off on purpose
+    say nothing."""
     settled = session.execute(_SETTLED, {"since": workload.learned_until, "limit": LEARNED_AT_ONCE}).all()
     for row in reversed(settled):
         workload.observe(Kind(row.project_id, row.lane, row.model), row.seconds, row.size_bytes)
     if settled:
-        workload.learned_until = settled[0].created_at
+        workload.learned_until = settled[0].finished_at
     return len(settled)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, and_, func, or_, select, text, tuple_, union_all
 from sqlalchemy.orm import Session
 
 from styleflow.database import Database
@@ -171,21 +171,20 @@ def _end_of_pass(session: Session, row: RelabelingRow) -> None:
 
 
 def _oldest_under_way(session: Session, project_id: str, scope: Scope, since: datetime | None) -> datetime | None:
-    """When the oldest job of the scope was made that is queued or running. The states are part of the statement: a
-    parameter would not match the indexes of some states."""
+    """When the oldest job of the scope was made that is queued or running: asked in one statement, so that none slips
+    from one state to the other in between. The states are part of it: a parameter would not match the indexes."""
     wanted = _of(project_id, scope)
     if since is not None:
         wanted.append(JobRow.created_at >= since)
     oldest = [
-        session.scalar(
-            select(JobRow.created_at)
-            .where(*wanted, text(f"jobs.state = '{state}'"))
-            .order_by(JobRow.created_at, JobRow.id)
-            .limit(1)
-        )
+        select(JobRow.created_at)
+        .where(*wanted, text(f"jobs.state = '{state}'"))
+        .order_by(JobRow.created_at, JobRow.id)
+        .limit(1)
+        .subquery()
         for state in (JobState.QUEUED, JobState.RUNNING)
     ]
-    return min((moment for moment in oldest if moment is not None), default=None)
+    return min(session.scalars(union_all(*map(select, oldest))), default=None)
 
 
 def _cites(row: RelabelingRow) -> ColumnElement[bool]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from sqlalchemy import func, select, text
 
 from styleflow import api_keys
 from styleflow.database import Database
+from styleflow.errors import Erased
 from styleflow.jobs import progress
 from styleflow.tables import JobRow
 from tests.api.conftest import SCOPES, write_pack
@@ -73,7 +74,8 @@ def jobs_settled(database: Database) -> Iterator[None]:
             with database.transaction() as session:
                 session.execute(BATCHES_ENDED)
                 for project_id, job_id in session.execute(waited.limit(100)).all():
-                    progress.request_cancel(session, project_id, job_id)
+                    with suppress(Erased):  # between the look and the lock
+                        progress.request_cancel(session, project_id, job_id)
 
     thread = threading.Thread(target=settle)
     thread.start()

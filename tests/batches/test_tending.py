@@ -264,6 +264,23 @@ def test_only_what_is_going_on_can_be_paused_and_only_what_failed_is_tried_again
     assert yard.batch(batch).state == "canceled"
 
 
+def test_an_erasure_reaches_items_of_a_batch_that_is_still_being_canceled(yard: Yard) -> None:
+    batch = yard.create({"type": "inline", "items": [item(n, client_ref="who", tags={}) for n in range(3)]})
+    yard.expand()
+    yard.desk.do(control.cancel, PROJECT, batch)
+
+    order = yard.desk.do(lambda session: erasures.order(session, PROJECT, "client_ref", "who", requested_by=KEY).id)
+    runner = ErasureRunner(database=yard.desk.database, owner="o", selector_key=b"k" * 32)
+    while runner.run_once():
+        pass
+    yard.tend()
+
+    with yard.desk.database.transaction() as session:
+        row = session.get_one(ErasureRow, order)
+        assert (row.state, row.items) == ("completed", 3)
+    assert lines(yard, batch) == [{}, {}, {}]
+
+
 def test_another_projects_batch_is_not_found(yard: Yard) -> None:
     batch = yard.create()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from styleflow import __version__
 from styleflow.cli.main import COMMANDS, PANELS, app, load
 
 
@@ -66,3 +67,9 @@ def test_asking_for_help_imports_neither_database_nor_network_of_tensors() -> No
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+def test_it_says_which_version_it_is() -> None:
+    done = CliRunner().invoke(app, ["--version"])
+
+    assert (done.exit_code, done.stdout) == (0, f"styleflow {__version__}\n")

@@ -154,6 +154,23 @@ def test_a_store_without_ranges_is_read_from_the_start_again(tmp_path: Path) -> 
         assert client.jobs.download("job_1", "report", tmp_path / "file").read_bytes() == BYTES
 
 
+def test_a_break_behind_the_last_byte_is_the_end(tmp_path: Path) -> None:
+    def store(request: BaseHTTPRequestHandler, turn: int) -> None:
+        if turn > 1:
+            request.send_response(416)
+            request.send_header("Content-Range", f"bytes */{len(BYTES)}")
+            request.send_header("Content-Length", "0")
+            request.end_headers()
+            return
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(BYTES) + 1))
+        request.end_headers()
+        request.wfile.write(BYTES)
+
+    with led_to(store) as (url, _), StyleFlow(url, "the-key", retries=FAST) as client:
+        assert client.jobs.download("job_1", "report", tmp_path / "file").read_bytes() == BYTES
+
+
 def test_what_never_comes_whole_leaves_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("before")
 

@@ -322,3 +322,20 @@ def add_endpoint(desk: Desk) -> None:
         state="active",
     )
     desk.do(lambda session: session.add(row))
+
+
+def test_a_job_that_succeeded_says_how_many_clips_were_judged(desk: Desk) -> None:
+    job = desk.job(desk.succeeded())
+
+    assert job.progress == {"phase": "done", "fraction": 1.0, "clips_done": 1, "clips_total": 1}
+
+
+def test_a_message_that_the_database_cannot_hold_fails_the_job_with_its_own_code(desk: Desk) -> None:
+    held = desk.running()
+
+    desk.do(progress.fail, held.job_id, held.token, CorruptMedia("bad \x00 stream", atom="\x00oov"))
+
+    error = desk.job(held.job_id).error
+    assert error is not None
+    assert (error["code"], error["message"]) == ("corrupt_media", "bad \ufffd stream")
+    assert error["details"] == {"atom": "\ufffdoov"}

@@ -17,6 +17,7 @@ from styleflow.storage.keys import crops_prefix, report_key
 from styleflow.tables import JobRow, ResultRow, TrackRow, UploadRow
 from styleflow.webhook_tables import DeliveryRow, EventRow
 from tests.jobs.desk import AGREED, KEY, PROJECT, Desk
+from tests.jobs.reports import crop, scored_report
 from tests.jobs.test_progress import add_endpoint, add_upload
 
 ZERO = Retention(mode=Mode.ZERO, source_hours=0, crops_days=0, frames_days=0, results_days=0)
@@ -146,6 +147,20 @@ def test_frames_go_and_the_summary_stays(desk: Desk) -> None:
     assert result.report_key is None
     assert result.report["tracks"] == [track.summary]
     assert [track.frame_index, track.time_seconds, track.box, track.score, track.flow_fine] == [[]] * 5
+
+
+def test_what_a_picture_showed_was_worth_goes_with_the_frames(desk: Desk) -> None:
+    held = desk.running(retention=AGREED)
+    report = dataclasses.replace(scored_report(), crops=(crop(1), crop(2)))
+    desk.do(progress.succeed, held.job_id, held.token, report, report_key(held.job_id, held.token))
+    desk.sql(f"update jobs set frames_until = {PAST}")
+
+    desk.sweep()
+
+    with desk.database.transaction() as session:
+        kept = session.get_one(ResultRow, held.job_id).report["crops"]
+    assert [one["crop_id"] for one in kept] == ["crop-1", "crop-2"]
+    assert {(one["score"], one["attention"]) for one in kept} == {(None, None)}
 
 
 def test_a_finished_job_goes_with_everything_at_its_own_expiry_and_is_remembered_as_erased(desk: Desk) -> None:

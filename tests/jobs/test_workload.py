@@ -6,6 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from styleflow.errors import CorruptMedia, StorageUnavailable
+from styleflow.jobs import progress
+from styleflow.jobs.keeping import Mode, Retention
 from styleflow.jobs.workload import LEAST_SECONDS, UNKNOWN_SECONDS, Kind, Pace, Workload, learn
 from tests.jobs.desk import PROJECT, Desk
 
@@ -53,7 +56,7 @@ def test_the_expectation_is_positive_and_lies_within_what_was_seen(seen: list[tu
     assert pace.expected(10) >= LEAST_SECONDS
 
 
-def test_it_is_learned_from_what_succeeded_each_once(desk: Desk) -> None:
+def test_it_is_learned_from_what_settled_each_once(desk: Desk) -> None:
     workload = Workload()
     upload = {"type": "upload", "key": "k", "size_bytes": 1000}
     for seconds in (40, 60):
@@ -76,3 +79,19 @@ def test_a_size_that_is_no_number_does_no_harm(desk: Desk) -> None:
         desk.succeeded(source={"type": "upload", "key": "k", "size_bytes": size})
 
     assert desk.do(learn, Workload()) == 4
+
+
+def test_jobs_that_leave_nothing_behind_are_learned_from_too(desk: Desk) -> None:
+    zero = Retention(source_hours=0, crops_days=0, frames_days=0, results_days=1, mode=Mode.ZERO)
+    desk.succeeded(retention=zero)
+
+    assert desk.do(learn, Workload()) == 1
+
+
+def test_attempts_that_failed_held_a_worker_and_those_given_back_say_nothing(desk: Desk) -> None:
+    failed, tried, released = desk.running(), desk.running(), desk.running()
+    desk.do(progress.fail, failed.job_id, failed.token, CorruptMedia())
+    desk.do(progress.fail, tried.job_id, tried.token, StorageUnavailable())
+    desk.do(progress.release, released.job_id, released.token)
+
+    assert desk.do(learn, Workload()) == 2

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 
 from styleflow.database import Database
 from styleflow.errors import NotFound, PreconditionFailed, PreconditionRequired, UnknownPolicy
@@ -389,3 +389,25 @@ def test_what_is_held_or_erased_or_never_had_a_policy_keeps_its_word(projects: D
 
     after = {job.id: job.row_version for job in scored(projects)}
     assert {job_id for job_id in after if after[job_id] != before[job_id]} == set(rest)
+
+
+def test_jobs_under_way_are_asked_for_in_one_statement(projects: Database) -> None:
+    """In two, a job that goes from one state to the other in between would be in neither."""
+    add_jobs(projects, 3)
+    in_flight(projects, "job_prj_one_000001")
+    put(projects)
+    do(projects, relabeling.order, PROJECT, "strict", Scope())
+    looks: list[str] = []
+
+    def before(*seen: object) -> None:
+        if "jobs.state = 'running'" in str(seen[2]):
+            looks.append(str(seen[2]))
+
+    event.listen(projects.engine, "before_cursor_execute", before)
+    try:
+        relabeling.relabel_once(projects)
+    finally:
+        event.remove(projects.engine, "before_cursor_execute", before)
+
+    assert len(looks) == 1
+    assert "jobs.state = 'queued'" in looks[0]

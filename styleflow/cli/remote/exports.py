@@ -22,6 +22,7 @@ Id = Annotated[str, typer.Argument(metavar="EXPORT", help="exp_…")]
 Format = Annotated[str, typer.Option("--format", help="csv, jsonl or parquet.")]
 Rows = Annotated[str, typer.Option("--rows", help="What a row is: jobs, tracks, clips, frames or segments.")]
 Into = Annotated[Path | None, typer.Option("--into", metavar="FOLDER", help="Wait, then fetch the files into it.")]
+MANIFEST = "manifest.json"
 TERMINAL = frozenset({"succeeded", "failed", "canceled"})
 LOOK_SECONDS = 1.0
 
@@ -144,8 +145,9 @@ def _followed(service: Service, export_id: str, timeout: float | None, output: O
 
 
 def _fetch(service: Service, export_id: str, folder: Path) -> None:
-    """Every file whole and with the SHA-256 that the service names. Raises Refused."""
+    """Every file whole and with the SHA-256 that the service names, then the manifest. Raises Refused."""
     count = 0
     for count, file in enumerate(service.pages(f"/v1/exports/{part(export_id)}/files", None), start=1):  # noqa: B007
         fetch_file(service, file, folder)
+    fetch_file(service, {"name": MANIFEST, "url": f"/v1/exports/{part(export_id)}/files/{MANIFEST}"}, folder)
     remark(f"{count} {'file' if count == 1 else 'files'} in {folder}")

@@ -15,7 +15,8 @@ def test_what_was_found_is_written_into_files_and_fetched(caller: Caller, tmp_pa
     asked = ("--state", "succeeded", "--since", "2026-01-01", "--field", "client_ref", "--field", "outcome")
     done = caller.run("exports", "create", "--format", "csv", *asked, "--into", str(tmp_path / "out"))
     assert (done.exit_code, "1 file in" in done.stderr) == (0, True)
-    (file,) = (tmp_path / "out").iterdir()
+    manifest, file = sorted((tmp_path / "out").iterdir())
+    assert [named["name"] for named in json.loads(manifest.read_bytes())["files"]] == [file.name]
     with file.open(newline="") as rows:
         assert sorted(csv.reader(rows)) == [["a", "not_applicable"], ["b", "not_applicable"], ["client_ref", "outcome"]]
 
