@@ -144,6 +144,7 @@ def exporting(desk: Desk) -> Desk:
     desk.give("GET /v1/exports/exp_1", EXPORT, {**EXPORT, "state": "succeeded"})
     desk.give("GET /v1/exports/exp_1/files?limit=200", page(file))
     desk.give("GET /v1/exports/exp_1/files/part?redirect=false", FILE)
+    desk.give("GET /v1/exports/exp_1/files/manifest.json?redirect=false", b"{}")
     return desk
 
 
@@ -157,7 +158,7 @@ def test_an_export_is_ordered_waited_for_and_fetched(exporting: Desk, tmp_path: 
         "rows": "jobs",
         "query": {"verdict": "strong", "tag": "queue:politics", "created_after": "2026-11-01T00:00:00+00:00"},
     }
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"part-00001.csv": FILE}
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"part-00001.csv": FILE, "manifest.json": b"{}"}
 
 
 def test_a_batch_is_exported_by_its_id(exporting: Desk) -> None:
