@@ -194,9 +194,11 @@ def deliver_due(
     handled = 0
     with Deliverer(database, egress, secrets, concurrency=concurrency, timeout_seconds=timeout_seconds) as deliverer:
         while True:
+            # Asked first: what ends while nothing can be started may free its endpoint for what waits behind it.
+            under_way = deliverer.wait(_WAIT_SECONDS)
             started = deliverer.deliver_due(limit - handled)
             handled += started
-            if not deliverer.wait(_WAIT_SECONDS) and not started:
+            if not under_way and not started:
                 return handled
 
 

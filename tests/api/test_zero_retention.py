@@ -44,8 +44,8 @@ def test_once_its_end_was_told_nothing_is_left_of_it(shop: Shop, told: Received)
     shop.tell()
     shop.tidy()
 
-    assert told.events(job)[-1] == "job.succeeded"
-    assert shop.canary in told.calls[-1][1].decode(), "the receiver was told everything"
+    assert "job.succeeded" in told.events(job)
+    assert shop.canary.encode() in b"".join(body for _, body in told.calls), "the receiver was told everything"
     assert shop.tables_with(shop.canary) == []
     assert shop.tables_with(job, "0.75") == []
     assert shop.lying() == []

@@ -35,7 +35,10 @@ class Message:
 
 @dataclass
 class Receiver:
-    """Answers each request with the status for its path; `/slow` drips its header until the test is over."""
+    """Answers each request with the status for its path.
+
+    `/slow` drips its header until the test is over, `/late` takes its time and answers.
+    """
 
     port: int = 0
     messages: list[Message] = field(default_factory=list)
@@ -78,6 +81,8 @@ class Receiver:
             request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             request.connection.close()
         else:
+            if request.path == "/late":
+                self.over.wait(0.6)
             request.send_response(self.statuses.get(request.path, 200))
             for name, value in {**self.answer_headers, "Content-Length": "6"}.items():
                 request.send_header(name, value)

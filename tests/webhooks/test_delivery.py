@@ -194,6 +194,15 @@ def test_what_becomes_due_while_a_receiver_hangs_is_taken_up_in_the_same_run(
     run.join()
 
 
+def test_a_run_takes_up_what_waited_behind_an_answer_that_took_long(office: Office, receiver: Receiver) -> None:
+    endpoint, _ = office.endpoint(receiver.url("/late"), max_concurrency=1)
+    deliveries = [office.event(endpoint)[0] for _ in range(3)]
+
+    assert office.deliver() == 3
+
+    assert {office.delivery(delivery)[0].state for delivery in deliveries} == {"delivered"}
+
+
 def test_many_dead_receivers_leave_half_of_the_threads_to_the_others(office: Office, receiver: Receiver) -> None:
     dead = [office.endpoint(receiver.url(f"/slow{number}"))[0] for number in range(6)]
     healthy, _ = office.endpoint(receiver.url("/hook"))

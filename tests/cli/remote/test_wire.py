@@ -158,7 +158,8 @@ def test_an_export_is_ordered_waited_for_and_fetched(exporting: Desk, tmp_path: 
         "rows": "jobs",
         "query": {"verdict": "strong", "tag": "queue:politics", "created_after": "2026-11-01T00:00:00+00:00"},
     }
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"part-00001.csv": FILE, "manifest.json": b"{}"}
+    fetched = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert fetched == {"part-00001.csv": FILE, "manifest.json": b"{}"}
 
 
 def test_a_batch_is_exported_by_its_id(exporting: Desk) -> None:
