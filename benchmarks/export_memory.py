@@ -59,7 +59,10 @@ def installation() -> Iterator[tuple[httpx.Client, Database, int]]:
         stopping.callback(redis.stop)
         upgrade(postgres.url)
         write_pack(home / "packs")
-        stack = Stack(home, settings_of(postgres.url, redis.url, home, packs_directory=str(home / "packs")))
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"  # files of exports are fetched where it says that it is
+        settings = settings_of(postgres.url, redis.url, home, packs_directory=str(home / "packs"), public_url=url)
+        stack = Stack(home, settings)
         stopping.callback(stack.stop)
         database = Database(postgres.url)
         stopping.callback(database.close)
@@ -70,10 +73,8 @@ def installation() -> Iterator[tuple[httpx.Client, Database, int]]:
             for statement in (_JOB, _RESULT, _TRACKS):
                 values = {"job": JOB, "project": project, "faces": FACES, "frames": FRAMES}
                 session.execute(statement, {name: values[name] for name in statement.compile().params})
-        port = free_port()
         served = stack.spawn("-m", "uvicorn", "api.main:create_app", "--factory", "--port", str(port))
         stack.spawn("-m", "worker.duties")
-        url = f"http://127.0.0.1:{port}"
         eventually(lambda: answers(f"{url}/readyz"), seconds=180, explain=stack.logs)
         headers = {"Authorization": f"Bearer {key}"}
         client = stopping.enter_context(httpx.Client(base_url=url, headers=headers, timeout=120, trust_env=False))
@@ -93,7 +94,7 @@ def read(client: httpx.Client, pid: int, address: str, accept: str) -> tuple[int
     watcher.start()
     begin, size = time.perf_counter(), 0
     try:
-        with client.stream("GET", address, headers={"Accept": accept}) as answer:
+        with client.stream("GET", address, headers={"Accept": accept}, follow_redirects=True) as answer:
             answer.raise_for_status()
             for chunk in answer.iter_raw():
                 size += len(chunk)
