@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from styleflow.errors import DependencyUnavailable
+from styleflow.lane_order import LaneOrder
 
 TASK_NAME = "worker.run_job"
 QUEUES: Mapping[str, str] = MappingProxyType(
@@ -128,8 +129,8 @@ def _transport_options(socket_timeout_seconds: float) -> dict[str, Any]:
         "visibility_timeout": 900,
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
-        # Lists are read in the order of QUEUES as the worker names them: realtime first.
-        "queue_order_strategy": "priority",
+        # Lists are read in the order in which the worker names them, realtime first, with a share for the others.
+        "queue_order_strategy": LaneOrder,
         # Lanes are the only priorities: one Redis list per lane.
         "priority_steps": [0],
         # A half-open connection is noticed; a worker that went deaf after a reconnect would wait for ever.

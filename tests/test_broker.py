@@ -161,6 +161,24 @@ def test_a_worker_takes_up_its_work_after_redis_was_restarted_and_flushed(home: 
             server.stop()
 
 
+def test_a_worker_asks_the_urgent_lane_first_and_the_others_for_every_tenth_message(home: Path, server: Server) -> None:
+    seen = home / "seen"
+    seen.touch()
+    broker = Broker(server.url)
+    for lane, count in {"bulk": 2, "standard": 2, "realtime": 20}.items():
+        for number in range(count):
+            broker.publish(lane, f"{lane}{number}")
+    with subprocess.Popen([sys.executable, "-c", WORKER, server.url, str(seen)]) as worker:
+        try:
+            urgent = [f"realtime{number}" for number in range(20)]
+            others = ["standard1", "bulk0", "bulk1"]
+            wait_for(seen, [*urgent[:9], "standard0", *urgent[9:18], *others[:1], *urgent[18:], *others[1:]])
+        finally:
+            worker.terminate()
+            worker.wait(20)
+            broker.close()
+
+
 def wait_for(seen: Path, lines: list[str], timeout: float = 40) -> None:
     deadline = time.monotonic() + timeout
     while seen.read_text().split() != lines:
