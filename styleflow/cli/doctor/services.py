@@ -6,11 +6,15 @@ import hashlib
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from styleflow.cli.doctor import verdicts
 from styleflow.cli.doctor.findings import Finding, fail, ok
 from styleflow.settings import Settings
+
+if TYPE_CHECKING:
+    from styleflow.storage.bucket import Bucket
 
 TIMEOUT_SECONDS = 3.0
 PROBE_BYTES = 4096
@@ -48,37 +52,42 @@ def broker(settings: Settings) -> Sequence[Finding]:
 
 
 def bucket(settings: Settings) -> Sequence[Finding]:
-    """Put, read, compare and delete one small object. It lies where the reaper of orphans would find it, too."""
+    """Put, read, compare and delete one small object wherever the service writes: rights are often given by prefix."""
     from styleflow.errors import StyleFlowError
     from styleflow.storage.connect import open_bucket
+    from styleflow.storage.keys import PRIVATE_PREFIXES
 
-    if (missing := _missing_folder(settings.bucket_url)) is not None:
+    url = settings.bucket_url
+    if (missing := _missing_folder(url)) is not None:
         advice = "Make it, or mend STYLEFLOW_BUCKET_URL; `styleflow up` makes its own."
         return [fail("bucket", f"The folder {missing} does not exist.", advice)]
-    key, content = f"uploads/doctor/{secrets.token_hex(16)}", secrets.token_bytes(PROBE_BYTES)
+    place = url
     try:
-        store = open_bucket(
-            settings.bucket_url, endpoint_url=settings.s3_endpoint_url, region=settings.s3_region, connections=1
-        )
-        store.put(key, content, "application/octet-stream")
-        try:
-            with store.open(key) as chunks:
-                read = b"".join(chunks)
-        finally:
-            store.delete([key])
-        left = store.head(key) is not None
+        store = open_bucket(url, endpoint_url=settings.s3_endpoint_url, region=settings.s3_region, connections=1)
+        for prefix in PRIVATE_PREFIXES:
+            place = f"{url} under {prefix}"
+            if (trouble := _probe(store, prefix, place)) is not None:
+                return [trouble]
     except (StyleFlowError, ValueError) as error:  # ValueError: an address that boto3 cannot use
         advice = "Look whether it runs, whether the bucket exists, and at the credentials and their rights."
-        return [fail("bucket", f"{settings.bucket_url}: {_short(error)}", advice)]
-    return [_probed(settings.bucket_url, intact=_digest(read) == _digest(content), left=left)]
+        return [fail("bucket", f"{place}: {_short(error)}", advice)]
+    return [ok("bucket", f"{url} stores, gives back and deletes under {', '.join(PRIVATE_PREFIXES)}.")]
 
 
-def _probed(url: str, *, intact: bool, left: bool) -> Finding:
-    if not intact:
-        return fail("bucket", f"{url} gave back other bytes than it was given.", "Do not use this store.")
-    if left:
-        return fail("bucket", f"{url} does not delete.", "Give the credentials the right to delete objects.")
-    return ok("bucket", f"{url} stores, gives back and deletes.")
+def _probe(store: Bucket, prefix: str, place: str) -> Finding | None:
+    """What is wrong with one small object there. It lies where the reaper of orphans would find it, too."""
+    key, content = f"{prefix}doctor/{secrets.token_hex(16)}", secrets.token_bytes(PROBE_BYTES)
+    store.put(key, content, "application/octet-stream")
+    try:
+        with store.open(key) as chunks:
+            read = b"".join(chunks)
+    finally:
+        store.delete([key])
+    if _digest(read) != _digest(content):
+        return fail("bucket", f"{place} gave back other bytes than it was given.", "Do not use this store.")
+    if store.head(key) is not None:
+        return fail("bucket", f"{place} does not delete.", "Give the credentials the right to delete objects.")
+    return None
 
 
 def _missing_folder(url: str) -> Path | None:

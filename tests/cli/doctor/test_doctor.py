@@ -158,6 +158,15 @@ def test_a_probe_leaves_nothing_in_the_bucket_and_makes_no_bucket(environment: d
     assert not (tmp_path / "absent").exists()
 
 
+def test_a_bucket_that_takes_no_pictures_of_faces_is_found_before_a_job_fails_of_it(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "bucket").mkdir(exist_ok=True)
+    (tmp_path / "bucket" / "crops").touch()  # in the way of what is to be written below it
+    found = found_by(services.bucket, environment)["bucket"]
+    assert (found.state, "under crops/" in found.found) == (State.FAIL, True)
+
+
 @pytest.fixture
 def silent() -> Iterator[int]:
     """A port at which somebody accepts and never says a word."""
