@@ -69,6 +69,8 @@ def test_a_batch_is_paused_resumed_and_canceled(client: Any) -> None:
     assert client.wait_batch(batch.id, 60).state in {"canceled", "completed", "completed_with_errors"}
     with pytest.raises(Conflict):
         client.batches.pause(batch.id)
+    with pytest.raises(Conflict, match="not_retryable"):
+        client.batches.retry_failed(batch.id)
 
 
 def test_an_endpoint_is_changed_given_a_new_secret_and_told_again(client: Any) -> None:
@@ -79,6 +81,10 @@ def test_an_endpoint_is_changed_given_a_new_secret_and_told_again(client: Any) -
     assert client.webhooks.rotate_secret(made.id).secret != made.secret
     ping = client.webhooks.ping(made.id)
     assert ping.id in {found.id for found in client.webhooks.deliveries(made.id)}
+    assert client.webhooks.redeliver(ping.id).redelivery_of == ping.id
+    etag = client.webhooks.get(made.id).etag
+    assert client.webhooks.update(made.id, state="disabled", if_match=etag).state == "disabled"
+    assert client.webhooks.enable(made.id).state == "pending"
     until = datetime.now(UTC)
     replay = client.webhooks.replay(made.id, since=until - timedelta(hours=1), until=until)
     assert client.webhooks.get_replay(replay.model_extra["id"]).model_extra["id"] == replay.model_extra["id"]
