@@ -9,7 +9,7 @@ SHARE = 10
 
 
 class LaneOrder:
-    """What kombu's Redis transport asks for the order of its lists (`queue_order_strategy`); one for each worker.
+    """The order of kombu's lists in Redis (`queue_order_strategy`); one for each connection of a worker.
 
     A worker of one lane is not affected, so a slot that is kept for urgent work stays kept for it.
     """
@@ -17,7 +17,7 @@ class LaneOrder:
     def __init__(self) -> None:
         self._lists: list[str] = []
         self._in_a_row = 0
-        """Messages of the first list since the others were asked before it, whether they had any or not."""
+        """Messages of the first list in a row, since the others were asked before it."""
 
     def update(self, lists: Iterable[str]) -> None:
         """The lists that the worker reads, the most urgent first."""

@@ -10,6 +10,7 @@ from styleflow.exports.destinations import may_write
 from styleflow.settings import Settings
 from styleflow.storage.bucket import Bucket
 from styleflow.storage.connect import open_bucket
+from styleflow.storage.keys import checked
 from worker.fetch import Sources
 
 
@@ -49,7 +50,11 @@ def batch_shelves(settings: Settings, own: Bucket, outside: Egress) -> Shelves:
         check_bucket(name)
         return own if name == own.name else _bucket(settings, f"s3://{name}")
 
-    rules = Rules(check_bucket=check_bucket, check_url=outside.check_url, own_bucket=own.name)
+    def check_key(name: str, key: str) -> None:
+        if name == own.name and own.landing is not None:  # of a folder; S3 has objects under any key
+            checked(key)
+
+    rules = Rules(check_bucket=check_bucket, check_url=outside.check_url, own_bucket=own.name, check_key=check_key)
     return Shelves(bucket_named=bucket_named, rules=rules)
 
 

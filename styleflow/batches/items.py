@@ -68,11 +68,13 @@ class Wrong:
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What may be named: both raise SourceNotAllowed or InvalidRequest."""
+    """What may be named: the checks raise SourceNotAllowed or InvalidRequest."""
 
     check_bucket: Callable[[str], object]
     check_url: Callable[[str], object]
     own_bucket: str
+    check_key: Callable[[str, str], object]
+    """Of a bucket's name and a key: whether there can be such an object at all."""
 
 
 def read_item(said: Mapping[str, Any], rules: Rules) -> Item | Wrong:
@@ -129,6 +131,7 @@ def _source(line: Line, rules: Rules) -> dict[str, Any]:
         return {"type": "upload", "upload_id": line.upload_id}
     bucket, key = str(line.bucket), str(line.key)
     rules.check_bucket(bucket)
+    rules.check_key(bucket, key)
     if bucket == rules.own_bucket and key.startswith(PRIVATE_PREFIXES):
         raise SourceNotAllowed("The key lies where this service keeps its own objects.")
     return {"type": "s3", "bucket": bucket, "key": key, "version_id": line.version_id}

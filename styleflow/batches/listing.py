@@ -97,7 +97,7 @@ def _prefix(source: Mapping[str, Any], checkpoint: Checkpoint, shelves: Shelves)
     newer_than = source.get("modified_after")
     since = None if newer_than is None else datetime.fromisoformat(newer_than)
     position = int(checkpoint.get("position", 0))
-    for found in shelves.bucket_named(name).list_after(source["prefix"], checkpoint.get("after")):
+    for found in shelves.bucket_named(name).list_after(source["prefix"], _last_key(checkpoint)):
         wanted = found.key.lower().endswith(endings) and (since is None or found.modified_at > since)
         # Not even counted: what other tenants sent here is nobody's to know.
         wanted = wanted and not (name == shelves.rules.own_bucket and found.key.startswith(PRIVATE_PREFIXES))
@@ -105,7 +105,22 @@ def _prefix(source: Mapping[str, Any], checkpoint: Checkpoint, shelves: Shelves)
         if wanted:
             position += 1
             placed = Placed(position, read_item({"bucket": name, "key": found.key}, shelves.rules))
-        yield Entry(placed, {"after": found.key, "position": position})
+        yield Entry(placed, {**_behind(found.key), "position": position})
+
+
+def _behind(key: str) -> Checkpoint:
+    """A file's name need not be UTF-8, and what is stored must be."""
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return {"after_bytes": key.encode(errors="surrogateescape").hex()}
+    return {"after": key}
+
+
+def _last_key(checkpoint: Checkpoint) -> str | None:
+    if (raw := checkpoint.get("after_bytes")) is not None:
+        return bytes.fromhex(raw).decode(errors="surrogateescape")
+    return checkpoint.get("after")
 
 
 def _checked(say: Callable[[], Mapping[str, Any]], rules: Rules) -> Item | Wrong:

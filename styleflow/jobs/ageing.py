@@ -1,9 +1,9 @@
 """Bulk work that waited for long enough is rung for as if it were standard, a few jobs at a time.
 
-Workers ask the lanes in their order (`lane_order.py`), so while `standard` is never empty `bulk` would hardly be
-reached, and not at all where `realtime` is never empty either. The job keeps its lane; its nudge goes to the other
-queue, where dispatch gives it every fourth place: bulk work gets a share and standard work keeps the rest. At most a
-quarter of a window is aged at any moment, the projects in turn.
+Workers ask the lanes in their order (`lane_order.py`), so one of all three lanes would never reach `bulk` while
+`standard` is never empty: the share of the others goes to `standard` first. The job keeps its lane; its nudge goes to
+the other queue, where dispatch gives it every fourth place: bulk work gets a share and standard work keeps the rest. At
+most a quarter of a window is aged at any moment, the projects in turn.
 """
 
 from __future__ import annotations

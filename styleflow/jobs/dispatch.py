@@ -99,7 +99,7 @@ def _dispatch_lane(database: Database, broker: Broker, lane: Lane, window: int, 
         waiting = broker.waiting(lane)
         # The lock outlasts the publishing, so nobody else adds to what was just counted.
         room = places(live_slots(session, lane), window) - waiting
-        nudges = _choose(session, lane, room, repair if waiting == 0 else PATIENCE * repair, turns)
+        nudges = _choose(session, lane, room, waiting, repair if waiting == 0 else PATIENCE * repair, turns)
         published, trouble = _publish(broker, lane, nudges)
         if published:
             session.execute(
@@ -113,11 +113,20 @@ def _dispatch_lane(database: Database, broker: Broker, lane: Lane, window: int, 
     return len(published)
 
 
-def _choose(session: Session, lane: Lane, room: int, lost_after: timedelta, turns: Turns) -> list[OutboxRow]:
-    """At most `room` nudges, locked: those whose message seems lost, then those that are due, the projects in turn."""
+def _choose(
+    session: Session, lane: Lane, room: int, waiting: int, lost_after: timedelta, turns: Turns
+) -> list[OutboxRow]:
+    """At most `room` nudges, locked: those whose message seems lost, then those that are due, the projects in turn.
+
+    No more are lost than are published and not among the `waiting` messages: in a lane that is asked seldom they lie
+    for long, and a repeat would take the turn of a job.
+    """
     if room <= 0:
         return []
-    lost = _lock(session, lane, room, OutboxRow.published_at < func.now() - lost_after, order=[OutboxRow.published_at])
+    published = select(func.count()).where(OutboxRow.lane == lane, OutboxRow.published_at.is_not(None))
+    missing = min(room, session.execute(published).scalar_one() - waiting)
+    old = OutboxRow.published_at < func.now() - lost_after
+    lost = _lock(session, lane, missing, old, order=[OutboxRow.published_at])
     chosen = _in_turn(session, lane, room - len(lost), turns)
     due = _lock(session, lane, len(chosen), OutboxRow.id.in_(chosen), order=[]) if chosen else []
     return [*lost, *sorted(due, key=lambda nudge: chosen.index(nudge.id))]

@@ -4,6 +4,9 @@ Whoever holds the order's row works on it; when that process dies, the next goes
 that were under way when a pass began are waited for, and a next pass looks at them: from the oldest of them on, at
 those that do not cite the revision yet. So passes get shorter with the queue, and an order is done when every job of
 its scope that there was when it was given has settled.
+
+Of orders that overlap the newest has the last word, whichever of them ends last: a job that a newer order covers is
+none of an older one's, be the newer one done or still on its way to it.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, text, tuple_, union_all
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from styleflow.database import Database
 from styleflow.errors import NotFound, QuotaExceeded
@@ -131,7 +134,7 @@ def _step(session: Session, row: RelabelingRow) -> int:
     scope = Scope(
         batch_id=row.batch_id, created_after=row.created_after, created_before=row.created_before or row.created_at
     )
-    wanted = _scored(row.project_id, scope)
+    wanted = [*_scored(row.project_id, scope), ~_of_a_newer_order(row)]
     if row.last_created_at is None:
         # Before any job is looked at: whoever settles behind this is waited for, or found below.
         row.next_since = _oldest_under_way(session, row.project_id, scope, row.since)
@@ -190,6 +193,19 @@ def _oldest_under_way(session: Session, project_id: str, scope: Scope, since: da
 def _cites(row: RelabelingRow) -> ColumnElement[bool]:
     """Of a job: that its words are by this revision of the policy already, or by a later one."""
     return and_(JobRow.policy == row.policy, func.coalesce(JobRow.policy_revision, 0) >= row.revision)
+
+
+def _of_a_newer_order(row: RelabelingRow) -> ColumnElement[bool]:
+    """Of a job: that it is in the scope of an order of the project that was given after this one."""
+    newer = aliased(RelabelingRow)
+    covering = select(newer.id).where(
+        newer.project_id == row.project_id,
+        tuple_(newer.created_at, newer.id) > tuple_(row.created_at, row.id),
+        or_(newer.batch_id.is_(None), newer.batch_id == JobRow.batch_id),
+        or_(newer.created_after.is_(None), newer.created_after < JobRow.created_at),
+        JobRow.created_at < func.coalesce(newer.created_before, newer.created_at),
+    )
+    return covering.correlate(JobRow).exists()
 
 
 def apply(session: Session, policy: PolicyRow, probabilities: Mapping[str, float]) -> int:

@@ -102,7 +102,7 @@ class LocalBucket:
                     yield line
 
     def list_after(self, prefix: str, after: str | None) -> Iterator[StoredObject]:
-        behind = b"" if after is None else after.encode()
+        behind = b"" if after is None else after.encode(errors="surrogateescape")
         # A folder has no order of its own, so all names are held at once: what fits on one machine fits here.
         found = [line for line in self.list(prefix) if line.key.encode(errors="surrogateescape") > behind]
         yield from sorted(found, key=lambda line: line.key.encode(errors="surrogateescape"))

@@ -99,6 +99,23 @@ def test_a_batch_runs_under_its_cap_to_its_end(tenant: Tenant) -> None:
     assert [(data["batch_id"], data["counts"]["succeeded"]) for data in told] == [(batch, 3)]
 
 
+@pytest.mark.parametrize(
+    "key", ["../../secret-key", "a//b.mp4", ".hidden.mp4", "a\\b.mp4", "line\nbreak.mp4", "x" * 201]
+)
+def test_a_key_that_a_request_refuses_is_an_invalid_item(tenant: Tenant, key: str) -> None:
+    source = {"type": "s3", "bucket": "bucket", "key": key}
+    refused = tenant.client.post("/v1/jobs", json={"source": source})
+    items = [{"source": source}, *inline(1)["source"]["items"]]
+    batch = submitted(tenant, {"name": "odd", "source": {"type": "inline", "items": items}})["id"]
+
+    work(tenant)
+
+    counts = tenant.client.get(f"/v1/batches/{batch}").json()["counts"]
+    assert (counts["invalid"], counts["queued"]) == (1, 1)
+    (told,) = tenant.client.get(f"/v1/batches/{batch}/items", params={"state": "invalid"}).json()["data"]
+    assert told["error"]["code"] == refused.json()["code"] == "invalid_request"
+
+
 def test_a_batch_tells_its_budget_and_what_it_has_cost(tenant: Tenant) -> None:
     batch = submitted(tenant, inline(1, budget={"worker_seconds": 60}))
     assert batch["cost"] == {"worker_seconds": 0.0, "budget_worker_seconds": 60.0}

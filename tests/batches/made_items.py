@@ -7,6 +7,7 @@ from typing import Any
 
 from styleflow.batches.items import Rules
 from styleflow.errors import InvalidRequest, SourceNotAllowed
+from styleflow.storage.keys import checked
 
 
 def check_bucket(name: str) -> None:
@@ -19,7 +20,12 @@ def check_url(url: str) -> None:
         raise InvalidRequest("only https")
 
 
-RULES = Rules(check_bucket=check_bucket, check_url=check_url, own_bucket="bucket")
+def check_key(bucket: str, key: str) -> None:
+    if bucket == "bucket":
+        checked(key)
+
+
+RULES = Rules(check_bucket=check_bucket, check_url=check_url, own_bucket="bucket", check_key=check_key)
 
 
 def jsonl(*lines: Any) -> bytes:

@@ -244,6 +244,20 @@ def test_a_prefix_is_listed_by_ending_and_age_and_goes_on_behind_its_last_key(ya
     assert [found.position for found in yard.items(batch)] == [1, 2, 3]
 
 
+def test_a_file_whose_name_is_not_utf_8_is_one_wrong_item_and_the_rest_of_the_prefix_runs(yard: Yard) -> None:
+    for key in ("in/a.mp4", "in/z.mp4"):
+        yard.bucket.put(key, b"1", "video/mp4")
+    folder = os.fsencode(yard.bucket._root)  # type: ignore[attr-defined]
+    for name in (b"b\xfe.mp4", b"c\xff.mp4"):
+        with open(folder + b"/in/" + name, "wb"):
+            pass
+    batch = yard.create({"type": "prefix", "bucket": "bucket", "prefix": "in/", "extensions": [".mp4"]})
+
+    yard.expand(chunk=1, turn_seconds=0.0)
+
+    assert yard.counts(batch) == {"listed": 2, "invalid": 2}
+
+
 def test_lists_in_an_s3_bucket_go_on_where_they_stood(
     yard: Yard, s3_bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -279,6 +279,18 @@ def test_a_message_lost_among_others_is_published_again_after_ten_times_the_dela
     assert messages(redis) == [waiting, lost]
 
 
+def test_messages_that_lie_for_long_but_are_all_there_are_not_sent_again(
+    desk: Desk, broker: Broker, redis: Redis
+) -> None:
+    desk.submit()
+    desk.submit()
+    dispatch(desk, broker)
+    desk.sql("update outbox set published_at = published_at - interval '3000 seconds'")
+
+    assert dispatch(desk, broker) == 0
+    assert redis.llen(STANDARD) == 2
+
+
 def test_the_repair_stays_within_the_window(desk: Desk, broker: Broker, redis: Redis) -> None:
     for _ in range(6):
         desk.submit()

@@ -8,10 +8,13 @@ from sqlalchemy import event, text
 from styleflow.database import Database
 from styleflow.policies import relabeling
 from styleflow.policies.relabeling import Scope
+from styleflow.report import Thresholds
 from styleflow.tables import JobRow
 from tests.policies.test_relabeling import PROJECT, STRANGER, add_jobs, do, projects, put, until_done
 
 __all__ = ["projects"]
+
+LENIENT = Thresholds(policy="lenient", weak=0.97, suspicious=0.98, strong=0.99)
 
 
 def in_flight(database: Database, *ids: str) -> None:
@@ -136,3 +139,48 @@ def test_jobs_under_way_are_asked_for_in_one_statement(projects: Database) -> No
 
     assert len(looks) == 1
     assert "jobs.state = 'queued'" in looks[0]
+
+
+def test_of_overlapping_orders_the_newest_has_the_last_word_while_and_after_both_wait(projects: Database) -> None:
+    add_jobs(projects, 3)
+    late = "job_prj_one_000001"
+    in_flight(projects, late)
+    put(projects)
+    put(projects, LENIENT)
+    do(projects, relabeling.order, PROJECT, "strict", Scope())
+    until_done(projects)
+    do(projects, relabeling.order, PROJECT, "lenient", Scope())
+    until_done(projects)
+
+    for _ in range(4):
+        with projects.transaction() as session:
+            session.execute(text("update relabelings set due_at = now()"))
+        relabeling.relabel_once(projects)
+        assert set(policies(projects).values()) == {"lenient", "default"}
+    settle(projects, late)
+    look_again(projects)
+    look_again(projects)
+
+    assert set(policies(projects).values()) == {"lenient"}
+
+
+def test_an_order_of_a_smaller_scope_takes_only_its_own_from_an_older_one(projects: Database) -> None:
+    add_jobs(projects, 3)
+    put(projects)
+    put(projects, LENIENT)
+    with projects.transaction() as session:
+        cut = session.get_one(JobRow, "job_prj_one_000001").created_at
+    do(projects, relabeling.order, PROJECT, "strict", Scope())
+    do(projects, relabeling.order, PROJECT, "lenient", Scope(created_after=cut))
+
+    until_done(projects)
+
+    found = policies(projects)
+    assert list(found.values()) == ["lenient", "strict", "strict"], "the first is the youngest"
+
+
+def policies(database: Database) -> dict[str, str | None]:
+    """Of each job of the project: whose words it has."""
+    with database.transaction() as session:
+        rows = session.execute(text("select id, policy from jobs where project_id = :id order by id"), {"id": PROJECT})
+        return {row.id: row.policy for row in rows}
