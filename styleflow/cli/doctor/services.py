@@ -65,7 +65,7 @@ def bucket(settings: Settings) -> Sequence[Finding]:
     many = len(PRIVATE_PREFIXES)
     try:
         store = open_bucket(url, endpoint_url=settings.s3_endpoint_url, region=settings.s3_region, connections=many)
-    except (StyleFlowError, ValueError) as error:
+    except (StyleFlowError, ValueError) as error:  # ValueError: an address that boto3 cannot use
         return [_unusable(url, error)]
     # All at once: a store that takes a third of a second for an answer is a healthy one.
     found: dict[str, Finding | None] = {}
@@ -89,22 +89,16 @@ def _note(found: dict[str, Finding | None], store: Bucket, prefix: str, url: str
 
 def _probe(store: Bucket, prefix: str, place: str) -> Finding | None:
     """What is wrong with one small object there. It stays where deleting is refused, which is the finding."""
-    from styleflow.errors import StyleFlowError
-
     key, content = f"{prefix}doctor/{secrets.token_hex(16)}", secrets.token_bytes(PROBE_BYTES)
+    store.put(key, content, "application/octet-stream")
     try:
-        store.put(key, content, "application/octet-stream")
-        try:
-            with store.open(key) as chunks:
-                read = b"".join(chunks)
-        finally:
-            store.delete([key])
-        left = store.head(key) is not None
-    except (StyleFlowError, ValueError) as error:  # ValueError: an address that boto3 cannot use
-        return _unusable(place, error)
+        with store.open(key) as chunks:
+            read = b"".join(chunks)
+    finally:
+        store.delete([key])
     if _digest(read) != _digest(content):
         return fail("bucket", f"{place} gave back other bytes than it was given.", "Do not use this store.")
-    if left:
+    if store.head(key) is not None:
         return fail("bucket", f"{place} does not delete.", "Give the credentials the right to delete objects.")
     return None
 
